@@ -1,0 +1,467 @@
+"""The declared schema of a data set, and the encoding that follows from it.
+
+Everything here is public knowledge: bounds and categories are declared by a person who knows the domain, never read
+off the data, so nothing in this file costs privacy. It holds no values, and needs neither torch nor pyarrow.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import math
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from pellucid.errors import BadFile, UnknownName, nearest
+from pellucid.evidence import canonical, digest
+
+__all__ = ["SENSITIVITIES", "TYPES", "Budget", "Code", "Column", "Encoding", "Schema", "parse_toml", "read_toml"]
+
+TYPES: Final = ("number", "integer", "category", "boolean", "text", "image", "audio", "timestamp", "identifier")
+ENCODED: Final = ("number", "integer", "category", "boolean")
+SENSITIVITIES: Final = ("public", "personal", "special", "identifier")
+MISSING: Final = "<missing>"
+
+
+def parse_toml(text: str, *, where: str) -> dict[str, Any]:
+    """The document in ``text``; NaN and infinities, which TOML allows, are refused everywhere.
+
+    Raises:
+        BadFile: A syntax error (with line and column), or a number that is not finite (with its dotted key).
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadFile(f"not TOML: {error}", where=where) from error
+    _refuse_non_finite(document, where)
+    return document
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """:func:`parse_toml` of a file.
+
+    Raises:
+        BadFile: It is not there, is not UTF-8, or does not parse.
+    """
+    try:
+        return parse_toml(path.read_text(encoding="utf-8"), where=str(path))
+    except FileNotFoundError as error:
+        raise BadFile("there is no such file", where=str(path)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadFile("the file cannot be read as UTF-8 text", where=str(path)) from error
+
+
+def _refuse_non_finite(value: Any, where: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadFile("nan and inf are not numbers here", where=where)
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_non_finite(item, f"{where}: {key}" if ": " not in where else f"{where}.{key}")
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_non_finite(item, f"{where}[{index}]")
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What everything ever done with the data may cost together."""
+
+    epsilon: float
+    delta: float
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One declared column.
+
+    Attributes:
+        name: Its name.
+        type: One of :data:`TYPES`.
+        sensitivity: One of :data:`SENSITIVITIES`.
+        bounds: Least and greatest admissible value of a ``number`` or ``integer``.
+        categories: Admissible values of a ``category``.
+        scale: ``linear``, ``log``, or the inner edges of bins.
+        missing: ``refuse``, ``category``, or ``{"fill": value}``.
+    """
+
+    name: str
+    type: str
+    sensitivity: str
+    bounds: tuple[float, float] | None = None
+    categories: tuple[str, ...] = ()
+    scale: str | tuple[float, ...] = "linear"
+    missing: str | Mapping[str, float | str | bool] = "refuse"
+
+    def record(self) -> dict[str, Any]:
+        """The column as JSON, defaults included."""
+        return {
+            "type": self.type,
+            "sensitivity": self.sensitivity,
+            "missing": self.missing if isinstance(self.missing, str) else dict(self.missing),
+            **({"categories": list(self.categories)} if self.categories else {}),
+            **(
+                {
+                    "bounds": list(self.bounds),
+                    "scale": self.scale if isinstance(self.scale, str) else {"bins": list(self.scale)},
+                }
+                if self.bounds
+                else {}
+            ),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The declared schema of one data set. Made by :meth:`parse`, which checks it whole."""
+
+    columns: Mapping[str, Column]
+    target: str
+    unit: str
+    units: int
+    purposes: tuple[str, ...]
+    retention: dt.date | None = None
+    budget: Budget | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> Schema:
+        """:meth:`parse` of a file."""
+        return cls.from_document(read_toml(path), where=str(path))
+
+    @classmethod
+    def parse(cls, text: str, *, where: str = "schema") -> Schema:
+        """The schema in TOML ``text``.
+
+        Raises:
+            BadFile: A syntax error names line and column, a wrong meaning the dotted key.
+        """
+        return cls.from_document(parse_toml(text, where=where), where=where)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], *, where: str) -> Schema:
+        """The schema in a parsed document (TOML, or :meth:`document`)."""
+        table = _Table(document, where, "")
+        table.only({"dataset", "columns"})
+        head = table.table("dataset")
+        head.only({"target", "unit", "units", "purposes", "retention", "budget"})
+        columns = {}
+        section = table.table("columns")
+        for name in section.content:
+            columns[name] = _column(name, section.table(name))
+        if not columns:
+            raise BadFile("a schema needs at least one column", where=f"{where}: columns")
+        target = head.text("target")
+        if target not in columns:
+            raise BadFile(f'"{target}" is not a column{nearest(target, columns)}', where=f"{where}: dataset.target")
+        if columns[target].type not in ("category", "boolean", "number", "integer"):
+            raise BadFile("the target must be a category, boolean, number or integer", where=f"{where}: dataset.target")
+        unit = head.text("unit", "row")
+        if unit != "row" and (unit not in columns or columns[unit].type != "identifier"):
+            raise BadFile(
+                f'"{unit}" is neither "row" nor an identifier column{nearest(unit, columns)}',
+                where=f"{where}: dataset.unit",
+            )
+        units = head.get("units")
+        if not isinstance(units, int) or isinstance(units, bool) or units < 1:
+            raise BadFile(
+                "units must be a positive whole number: a public, rounded number of people",
+                where=f"{where}: dataset.units",
+            )
+        purposes = head.texts("purposes")
+        if not purposes:
+            raise BadFile("name at least one purpose the data was collected for", where=f"{where}: dataset.purposes")
+        retention = head.get("retention", None)
+        if isinstance(retention, str):
+            try:
+                retention = dt.date.fromisoformat(retention)
+            except ValueError:
+                retention = "unreadable"
+        if retention is not None and (not isinstance(retention, dt.date) or isinstance(retention, dt.datetime)):
+            raise BadFile("retention must be a date, such as 2031-12-31", where=f"{where}: dataset.retention")
+        budget = None
+        if head.get("budget", None) is not None:
+            part = head.table("budget")
+            part.only({"epsilon", "delta"})
+            budget = Budget(part.number("epsilon"), part.number("delta"))
+            if budget.epsilon <= 0:
+                raise BadFile("epsilon must be above 0", where=f"{where}: dataset.budget.epsilon")
+            if not 0 < budget.delta < 1 / units:
+                raise BadFile(
+                    "delta must be above 0 and below 1/units: a larger one may publish a whole person",
+                    where=f"{where}: dataset.budget.delta",
+                )
+        return cls(columns, target, unit, units, tuple(purposes), retention, budget)
+
+    def document(self) -> dict[str, Any]:
+        """The schema as JSON, defaults included; :meth:`from_document` gives it back."""
+        return {
+            "dataset": {
+                "target": self.target,
+                "unit": self.unit,
+                "units": self.units,
+                "purposes": list(self.purposes),
+                "retention": self.retention.isoformat() if self.retention else None,
+                "budget": {"epsilon": self.budget.epsilon, "delta": self.budget.delta} if self.budget else None,
+            },
+            "columns": {name: column.record() for name, column in self.columns.items()},
+        }
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical document: what an owner adopts."""
+        return digest(canonical(self.document()))
+
+    def features(self, names: Sequence[str] | None = None) -> tuple[str, ...]:
+        """The feature columns: ``names``, or all but target, identifier and special columns.
+
+        Raises:
+            UnknownName: A name is no column, or one that cannot be encoded.
+            BadFile: The target is among them, a name stands twice, or none is left.
+        """
+        if names is None:
+            names = [
+                c.name
+                for c in self.columns.values()
+                if c.name not in (self.target, self.unit)
+                and c.type in ENCODED
+                and c.sensitivity not in ("special", "identifier")
+            ]
+        for name in names:
+            if name not in self.columns:
+                raise UnknownName(f'no column "{name}"{nearest(name, self.columns)}', where="features")
+            if name == self.target:
+                raise BadFile(f'"{name}" is the target and cannot be a feature', where="features")
+            if self.columns[name].type not in ENCODED:
+                raise BadFile(f'"{name}" is {self.columns[name].type} and has no encoding yet', where="features")
+        if len(set(names)) != len(names):
+            raise BadFile("a feature stands twice", where="features")
+        if not names:
+            raise BadFile("there is no feature column", where="features")
+        return tuple(names)
+
+    def classes(self) -> tuple[str, ...]:
+        """The target's classes in order, or none for a regression.
+
+        Binary targets encode the last class as 1.
+        """
+        column = self.columns[self.target]
+        if column.type == "boolean":
+            return ("false", "true")
+        return column.categories if column.type == "category" else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """How one column becomes ``width`` numbers, from declarations alone.
+
+    ``how`` is ``linear`` (bounds to [-1, 1]), ``log`` (log1p above the lower bound, to [-1, 1]), ``bins`` (one
+    indicator a bin, the lower edge inside), ``onehot`` (one a category) or ``boolean`` (0 or 1). With
+    ``missing = "category"`` one more indicator follows.
+    """
+
+    column: str
+    how: str
+    width: int
+    labels: tuple[str, ...]
+    low: float = 0.0
+    high: float = 1.0
+    edges: tuple[float, ...] = ()
+    categories: tuple[str, ...] = ()
+    missing: bool = False
+    fill: float | str | bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How the feature columns become one row of ``width`` numbers."""
+
+    codes: tuple[Code, ...]
+    target: str
+    classes: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def of(cls, schema: Schema, features: Sequence[str] | None = None) -> Encoding:
+        """The encoding that follows from ``schema``; nothing about the values is used."""
+        return cls(
+            tuple(_code(schema.columns[name]) for name in schema.features(features)), schema.target, schema.classes()
+        )
+
+    @property
+    def width(self) -> int:
+        """How many numbers a row becomes."""
+        return sum(code.width for code in self.codes)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The feature columns in order."""
+        return tuple(code.column for code in self.codes)
+
+    def slices(self) -> dict[str, slice]:
+        """Where each column's numbers stand, so that a column is explained as the one feature it is."""
+        place, found = 0, {}
+        for code in self.codes:
+            found[code.column] = slice(place, place + code.width)
+            place += code.width
+        return found
+
+
+def _code(column: Column) -> Code:
+    missing = column.missing == "category"
+    fill = column.missing["fill"] if isinstance(column.missing, Mapping) else None
+    extra = (f"{column.name}={MISSING}",) if missing else ()
+    if column.type == "category":
+        labels = tuple(f"{column.name}={value}" for value in column.categories)
+        return Code(
+            column.name,
+            "onehot",
+            len(labels) + len(extra),
+            labels + extra,
+            categories=column.categories,
+            missing=missing,
+            fill=fill,
+        )
+    if column.type == "boolean":
+        return Code(column.name, "boolean", 1 + len(extra), (column.name, *extra), missing=missing, fill=fill)
+    low, high = column.bounds or (0.0, 1.0)
+    if isinstance(column.scale, tuple):
+        edges = column.scale
+        ends = (-math.inf, *edges, math.inf)
+        labels = tuple(f"{column.name} in [{a:g}, {b:g})" for a, b in itertools.pairwise(ends))
+        return Code(
+            column.name, "bins", len(labels) + len(extra), labels + extra, low, high, edges, missing=missing, fill=fill
+        )
+    return Code(column.name, column.scale, 1 + len(extra), (column.name, *extra), low, high, missing=missing, fill=fill)
+
+
+def _column(name: str, table: _Table) -> Column:
+    table.only({"type", "bounds", "categories", "scale", "bins", "sensitivity", "missing"})
+    kind = table.choice("type", TYPES)
+    sensitivity = table.choice("sensitivity", SENSITIVITIES)
+    if kind == "identifier" and sensitivity != "identifier":
+        raise BadFile("a column of type identifier has sensitivity identifier", where=table.at("sensitivity"))
+    bounds = None
+    if kind in ("number", "integer"):
+        pair = table.get("bounds")
+        if not (isinstance(pair, list) and len(pair) == 2 and all(_is_number(v) for v in pair)):
+            raise BadFile(
+                "bounds must be two finite numbers: the least and the greatest admissible value",
+                where=table.at("bounds"),
+            )
+        if not pair[0] < pair[1]:
+            raise BadFile("the lower bound must be below the upper one", where=table.at("bounds"))
+        if kind == "integer" and any(v != int(v) for v in pair):
+            raise BadFile("bounds of an integer must be whole", where=table.at("bounds"))
+        bounds = (pair[0], pair[1])
+    elif "bounds" in table.content:
+        raise BadFile(f"a {kind} column has no bounds", where=table.at("bounds"))
+    categories: tuple[str, ...] = ()
+    if kind == "category":
+        categories = tuple(table.texts("categories"))
+        if len(categories) < 2 or len(set(categories)) != len(categories):
+            raise BadFile("list every category once, at least two", where=table.at("categories"))
+    elif "categories" in table.content:
+        raise BadFile(f"a {kind} column has no categories", where=table.at("categories"))
+    return Column(
+        name, kind, sensitivity, bounds, categories, _scale(table, bounds), _missing(table, kind, bounds, categories)
+    )
+
+
+def _scale(table: _Table, bounds: tuple[float, float] | None) -> str | tuple[float, ...]:
+    if "scale" in table.content and "bins" in table.content:
+        raise BadFile("a column has a scale or bins, not both", where=table.at("bins"))
+    if "bins" in table.content:
+        table = _Table({**table.content, "scale": {"bins": table.content["bins"]}}, table.where, table.key)
+    scale = table.get("scale", "linear")
+    if scale == "linear" and "scale" not in table.content:
+        return "linear"
+    if bounds is None:
+        raise BadFile("only numbers have a scale", where=table.at("scale"))
+    if scale in ("linear", "log"):
+        return str(scale)
+    if isinstance(scale, dict) and set(scale) == {"bins"} and isinstance(scale["bins"], list) and scale["bins"]:
+        edges = scale["bins"]
+        if all(_is_number(e) and bounds[0] < e < bounds[1] for e in edges) and edges == sorted(set(edges)):
+            return tuple(float(e) for e in edges)
+        raise BadFile("bins must be rising numbers inside the bounds", where=table.at("scale"))
+    raise BadFile('scale must be "linear", "log" or { bins = [25, 35, 50] }', where=table.at("scale"))
+
+
+def _missing(
+    table: _Table, kind: str, bounds: tuple[float, float] | None, categories: tuple[str, ...]
+) -> str | dict[str, Any]:
+    missing = table.get("missing", "refuse")
+    if missing in ("refuse", "category"):
+        return str(missing)
+    if isinstance(missing, dict) and set(missing) == {"fill"}:
+        fill = missing["fill"]
+        fits = (
+            (bounds is not None and _is_number(fill) and bounds[0] <= fill <= bounds[1])
+            or fill in categories
+            or (kind == "boolean" and isinstance(fill, bool))
+        )
+        if fits:
+            return {"fill": fill}
+        raise BadFile("the fill must itself be admissible in the column", where=table.at("missing.fill"))
+    raise BadFile('missing must be "refuse", "category" or { fill = 40 }', where=table.at("missing"))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_NOTHING: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table of a document that knows its dotted key, for errors that say where."""
+
+    content: Mapping[str, Any]
+    where: str
+    key: str
+
+    def at(self, key: str) -> str:
+        return f"{self.where}: {self.key + '.' if self.key else ''}{key}"
+
+    def only(self, known: Iterable[str]) -> None:
+        for key in self.content:
+            if key not in set(known):
+                raise BadFile(f"unknown key{nearest(key, known)}", where=self.at(key))
+
+    def get(self, key: str, default: Any = _NOTHING) -> Any:
+        value = self.content.get(key, default)
+        if value is _NOTHING:
+            raise BadFile("this key is missing", where=self.at(key))
+        return value
+
+    def table(self, key: str) -> _Table:
+        value = self.get(key)
+        if not isinstance(value, Mapping):
+            raise BadFile("this must be a table", where=self.at(key))
+        return _Table(value, self.where, f"{self.key}.{key}" if self.key else key)
+
+    def text(self, key: str, default: Any = _NOTHING) -> str:
+        value = self.get(key, default)
+        if not isinstance(value, str) or not value:
+            raise BadFile("this must be a text", where=self.at(key))
+        return value
+
+    def texts(self, key: str) -> list[str]:
+        value = self.get(key)
+        if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
+            raise BadFile("this must be a list of texts", where=self.at(key))
+        return value
+
+    def number(self, key: str) -> float:
+        value = self.get(key)
+        if not _is_number(value):
+            raise BadFile("this must be a finite number", where=self.at(key))
+        return float(value)
+
+    def choice(self, key: str, known: Sequence[str]) -> str:
+        value = self.text(key)
+        if value not in known:
+            raise BadFile(f'"{value}" is not one of {", ".join(known)}{nearest(value, known)}', where=self.at(key))
+        return value
