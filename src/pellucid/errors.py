@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "BadData",
@@ -92,7 +93,13 @@ class Invalid(PellucidError):
 
 
 class BadData(Invalid):
-    """A value, a file or a column that the schema does not admit. Never shows the value."""
+    """A value, a file or a column that the schema does not admit. Never shows the value.
+
+    ``problems`` (each with ``column``, ``rule`` and exact ``count``; see ``vault.Problem``) are for the terminal of the
+    person who holds the data; they are in neither ``str`` nor ``repr``.
+    """
+
+    problems: tuple[Any, ...] = ()
 
 
 class BadFile(Invalid):

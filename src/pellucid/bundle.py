@@ -1,0 +1,316 @@
+"""The evidence bundle: what a third party needs, besides an owner's key, to believe a model's evidence.
+
+    {"format": "pellucid/bundle@1",
+     "subject": {"name": "credit-risk@1", "digest": {"sha256": "…"}},
+     "evidence": [{"envelope": {…}, "index": 17, "proof": ["…", …]}, …],
+     "grants":   [the same shape: entry 0, then every grant and revocation of every signer],
+     "checkpoint": "credit\\n41\\n…\\n\\n— credit/log …\\n"}
+
+Evidence and grants are leaves of the project's log, each with its RFC 6962 inclusion proof (base64 hashes) to the one
+signed checkpoint. The chain is owner → log key (entry 0) → checkpoint, and owner → signer (a grant) → evidence. The
+file is accepted only in canonical bytes, so every changed byte shows. What a bundle cannot show: that no later
+revocation exists, or that the log has no other branch (docs/threat-model.md).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pellucid.errors import BadFile, NotTrusted, Tampered, Unverified
+from pellucid.evidence import TIERS, Evidence, Subject, canonical, digest, parse_canonical
+from pellucid.keys import VerifyKey, b64, unb64
+from pellucid.log import tree
+from pellucid.log.entries import Entry, parse
+from pellucid.log.note import Checkpoint, open_checkpoint
+from pellucid.log.store import Log
+
+__all__ = ["FORMAT", "SIGNING_ROLES", "Bundle", "Item", "Verified", "build", "read", "verify"]
+
+FORMAT: Final = "pellucid/bundle@1"
+MAX_BYTES: Final = 64 << 20
+SIGNING_ROLES: Final = frozenset({"owner", "steward", "scientist", "auditor"})
+"""Roles whose members may sign evidence; a reader may not."""
+
+Passed = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One leaf of the log with its inclusion proof."""
+
+    envelope: Mapping[str, Any]
+    index: int
+    proof: tuple[bytes, ...]
+
+    @property
+    def leaf(self) -> bytes:
+        """The bytes that were logged."""
+        return canonical(self.envelope)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle as read: nothing in it is believed before :func:`verify`."""
+
+    subject: Subject
+    evidence: tuple[Item, ...]
+    grants: tuple[Item, ...]
+    checkpoint: str
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes of the file."""
+        return canonical(
+            {
+                "format": FORMAT,
+                "subject": {"name": self.subject.name, "digest": {"sha256": self.subject.sha256}},
+                "evidence": [_item_document(item) for item in self.evidence],
+                "grants": [_item_document(item) for item in self.grants],
+                "checkpoint": self.checkpoint,
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, where: str = "bundle") -> Bundle:
+        """The bundle in ``data``.
+
+        Raises:
+            Tampered: Not canonical JSON, or not exactly a bundle.
+            Unverified: A bundle of another version.
+        """
+        if len(data) > MAX_BYTES:
+            raise Tampered(f"a bundle of more than {MAX_BYTES >> 20} MiB is not accepted", where=where)
+        document = parse_canonical(data, where=where)
+        if not isinstance(document, dict) or "format" not in document:
+            raise Tampered("not a bundle", where=where)
+        if document["format"] != FORMAT:
+            raise Unverified(
+                f"this bundle is of format {document['format']!r}, which this Pellucid does not know",
+                where=where,
+                fix=f"this version reads {FORMAT}",
+            )
+        try:
+            if set(document) != {"format", "subject", "evidence", "grants", "checkpoint"}:
+                raise Tampered("not exactly a bundle", where=where)
+            subject = document["subject"]
+            if set(subject) != {"name", "digest"} or set(subject["digest"]) != {"sha256"}:
+                raise Tampered("not exactly a subject", where=where)
+            checkpoint = document["checkpoint"]
+            if not isinstance(checkpoint, str):
+                raise Tampered("the checkpoint is not a text", where=where)
+            return cls(
+                Subject(str(subject["name"]), str(subject["digest"]["sha256"])),
+                tuple(_item(value, f"{where}: evidence[{i}]") for i, value in enumerate(document["evidence"])),
+                tuple(_item(value, f"{where}: grants[{i}]") for i, value in enumerate(document["grants"])),
+                checkpoint,
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Tampered("not exactly a bundle", where=where) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a bundle proves.
+
+    Attributes:
+        project: The project whose log holds it all.
+        subject: The model.
+        evidence: The statements, in the order of the log.
+        signers: Who signed each of them, by name in the project.
+        owner: The trusted owner at the root of the chain.
+        log_key: The log's key, named by the owner in entry 0.
+        checkpoint: The signed tree head all proofs lead to.
+    """
+
+    project: str
+    subject: Subject
+    evidence: tuple[Evidence, ...]
+    signers: tuple[str, ...]
+    owner: VerifyKey
+    log_key: VerifyKey
+    checkpoint: Checkpoint
+
+
+def read(path: Path | str) -> Bundle:
+    """The bundle in a file, unverified.
+
+    Raises:
+        BadFile: There is no such file.
+        Tampered: It is not a bundle in canonical bytes.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadFile("there is no such bundle", where=str(path)) from error
+    return Bundle.from_bytes(data, where=str(path))
+
+
+def build(log: Log, subject: Subject, evidence: Iterable[int], grants: Iterable[int]) -> Bundle:
+    """The bundle of the log entries ``evidence`` and ``grants`` (indices), under the log's newest checkpoint."""
+    note = log.checkpoint()
+    if note is None:
+        raise Unverified("the log has no checkpoint yet")
+    size = int(note.split("\n", 2)[1])
+
+    def item(index: int) -> Item:
+        leaf = log.entry(index)
+        return Item(parse_canonical(leaf, where=f"log entry {index}"), index, tuple(log.inclusion(index, size)))
+
+    return Bundle(
+        subject,
+        tuple(item(index) for index in sorted(set(evidence))),
+        tuple(item(index) for index in sorted({0, *grants})),
+        note,
+    )
+
+
+def verify(bundle: Bundle, owners: Sequence[VerifyKey], *, passed: Passed | None = None) -> Verified:
+    """What ``bundle`` proves to someone who trusts ``owners`` and nobody else.
+
+    Args:
+        bundle: The bundle as read.
+        owners: Trusted owners. None is an error of use: trust has no default here.
+        passed: Called with name and detail of each check as it passes.
+
+    Raises:
+        NotTrusted: The chain does not begin at one of ``owners``, or a signer was not granted a signing role.
+        Tampered: A signature, proof or binding does not hold.
+        BadFile: ``owners`` is empty.
+    """
+    tell = passed or (lambda _name, _detail: None)
+    if not owners:
+        raise BadFile("no trusted owner was named", fix="name one with --key OWNER.pub, or in [trust] of the policy")
+    root, owner, log_key = _root(bundle, owners)
+    tell("owner", f"{owner.line}")
+    checkpoint = open_checkpoint(bundle.checkpoint, log_key, where="bundle: checkpoint")
+    if checkpoint.origin != root.body["project"]:
+        raise Tampered("the checkpoint is of another project", where="bundle: checkpoint")
+    tell("checkpoint", f"{checkpoint.origin}, {checkpoint.size} entries, signed by {log_key.name}")
+    for name, items in (("grants", bundle.grants), ("evidence", bundle.evidence)):
+        _order(items, name)
+        for item in items:
+            where = f"bundle: {name}, log entry {item.index}"
+            tree.verify_inclusion(
+                tree.leaf_hash(item.leaf), item.index, checkpoint.size, list(item.proof), checkpoint.root, where=where
+            )
+    tell("inclusion", f"{len(bundle.grants) + len(bundle.evidence)} entries proved to be in the log")
+    grants = [parse(item.index, item.leaf) for item in bundle.grants]
+    entries = [parse(item.index, item.leaf) for item in bundle.evidence]
+    tell("signatures", f"{len(grants) + len(entries)} signatures hold")
+    signers = tuple(_signer(entry, root, grants, owner) for entry in entries)
+    tell("grants", f"every signer was granted a role by {owner.name}: {', '.join(sorted(set(signers)))}")
+    evidence = tuple(_evidence(entry) for entry in entries)
+    _bind(bundle.subject, evidence)
+    tell("subject", f"every statement is about {bundle.subject.name} or the data it was trained on")
+    return Verified(root.body["project"], bundle.subject, evidence, signers, owner, log_key, checkpoint)
+
+
+def up_to(tier: str) -> frozenset[str]:
+    """The tiers that a reader of ``tier`` may have: that one and those below.
+
+    Raises:
+        BadFile: There is no such tier.
+    """
+    if tier not in TIERS:
+        raise BadFile(f'"{tier}" is not a tier', fix=f"use one of {', '.join(TIERS)}")
+    return frozenset(TIERS[: TIERS.index(tier) + 1])  # type: ignore[arg-type]  # membership was checked above
+
+
+def weights_digest(path: Path) -> str:
+    """SHA-256 of a weights file, which a bundle's subject names."""
+    try:
+        return digest(path.read_bytes())
+    except OSError as error:
+        raise BadFile("the weights cannot be read", where=str(path)) from error
+
+
+def _item_document(item: Item) -> dict[str, Any]:
+    return {"envelope": dict(item.envelope), "index": item.index, "proof": [b64(h) for h in item.proof]}
+
+
+def _item(value: Any, where: str) -> Item:
+    if set(value) != {"envelope", "index", "proof"}:
+        raise Tampered("not exactly an entry with a proof", where=where)
+    index = value["index"]
+    if not isinstance(index, int) or isinstance(index, bool) or index < 0 or not isinstance(value["envelope"], dict):
+        raise Tampered("not exactly an entry with a proof", where=where)
+    return Item(value["envelope"], index, tuple(unb64(text, where=where) for text in value["proof"]))
+
+
+def _order(items: Sequence[Item], name: str) -> None:
+    indices = [item.index for item in items]
+    if not indices or indices != sorted(set(indices)):
+        raise Tampered("entries must stand once each, in the order of the log", where=f"bundle: {name}")
+
+
+def _root(bundle: Bundle, owners: Sequence[VerifyKey]) -> tuple[Entry, VerifyKey, VerifyKey]:
+    """Entry 0, the trusted owner who signed it, and the log's key that it names."""
+    if not bundle.grants or bundle.grants[0].index != 0:
+        raise Tampered("entry 0 of the log is missing", where="bundle: grants")
+    root = parse(0, bundle.grants[0].leaf)
+    if root.kind != "genesis":
+        raise Tampered("entry 0 is not the start of a project", where="bundle: grants")
+    owner = next((key for key in owners if key == root.signer), None)
+    if owner is None:
+        raise NotTrusted(
+            f"this bundle's project is owned by {root.signer.line}, whom you did not name as trusted",
+            where="bundle",
+            fix="get the owner's key from the owner and pass it with --key",
+        )
+    if root.body["owner"]["verifier"] != owner.line:
+        raise Tampered("entry 0 names another owner than the one who signed it", where="bundle: grants")
+    return root, owner, VerifyKey.parse(root.body["log"], where="log entry 0")
+
+
+def _signer(entry: Entry, root: Entry, grants: Sequence[Entry], owner: VerifyKey) -> str:
+    """The name of the signer, who held a signing role at the moment of signing by the owner's word."""
+    if entry.signer == owner:
+        return str(root.body["owner"]["name"])
+    held: dict[tuple[str, str], str | None] = {}
+    named: dict[str, str] = {}
+    for grant in grants:
+        if grant.index > entry.index:
+            break
+        if grant.kind == "grant" and grant.signer == owner:
+            person = grant.body["identity"]
+            named[person["verifier"]] = person["name"]
+            held[person["name"], grant.body["role"]] = grant.body["expires"]
+        elif grant.kind == "revoke" and grant.signer == owner:
+            held.pop((grant.body["identity"], grant.body["role"]), None)
+    name = named.get(entry.signer.line)
+    said = entry.evidence.how.get("at") if entry.kind == "evidence" else None
+    when = dt.datetime.fromisoformat(said).date() if isinstance(said, str) else None
+    roles = {
+        role
+        for (person, role), expires in held.items()
+        if person == name and (expires is None or when is None or when <= dt.date.fromisoformat(expires))
+    }
+    if name is None or not roles & SIGNING_ROLES:
+        raise NotTrusted(
+            f"{entry.signer.name} was not granted a role that signs evidence", where=f"bundle: log entry {entry.index}"
+        )
+    return name
+
+
+def _evidence(entry: Entry) -> Evidence:
+    if entry.kind != "evidence":
+        raise Tampered("this entry is not evidence", where=f"bundle: log entry {entry.index}")
+    return entry.evidence
+
+
+def _bind(subject: Subject, evidence: Sequence[Evidence]) -> None:
+    """Every statement is about the model, or about the data set version that its training statement names."""
+    training = [e for e in evidence if e.kind == "training"]
+    data = {str(e.values["dataset"]["sha256"]) for e in training}
+    for statement in evidence:
+        ours = statement.subject == subject
+        its_data = statement.kind == "dataset" and statement.subject.sha256 in data
+        if not (ours or its_data):
+            raise Tampered(
+                f"evidence of kind {statement.kind} is about {statement.subject.name}, not about {subject.name}",
+                where="bundle: subject",
+            )

@@ -1,0 +1,102 @@
+"""What every verb shares: options, passphrases, output."""
+
+from __future__ import annotations
+
+import argparse
+import json as _json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pellucid.errors import BadFile, Invalid, PellucidError, nearest
+
+if TYPE_CHECKING:
+    from pellucid.project import Project
+
+__all__ = ["Parser", "Verbs", "common", "formatter", "open_project", "passphrase", "print_json", "report_error"]
+
+Verbs = Any  # argparse keeps the type of its sub-parsers to itself
+
+
+def formatter(prog: str) -> argparse.HelpFormatter:
+    """Help as written, 80 columns wide whatever the terminal, so that docs/cli.md is the same everywhere."""
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=80)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are ours: what, where, what next."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing and leaving."""
+        hint = ""
+        if "invalid choice: " in message:
+            wrong = message.split("invalid choice: ", 1)[1].split("'")[1]
+            known = [name for action in self._actions if action.choices for name in action.choices]
+            hint = nearest(wrong, map(str, known))
+            message = f'there is no "{wrong}"'
+        raise Invalid(f"{message}{hint}", fix=f"{self.prog} --help")
+
+
+def common(parser: argparse.ArgumentParser, *, acts: bool = True) -> argparse.ArgumentParser:
+    """The options of every verb; ``acts`` where somebody must be named."""
+    group = parser.add_argument_group("common")
+    group.add_argument("--project", metavar="DIR", type=Path, help="the project (default: the nearest upward)")
+    if acts:
+        group.add_argument("--as", dest="identity", metavar="NAME", help="who acts (default: PELLUCID_IDENTITY)")
+        group.add_argument("--passphrase-file", metavar="F", type=Path, help="file with the passphrase")
+    group.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    return parser
+
+
+def passphrase(options: argparse.Namespace, *, new: bool = False) -> Callable[[str], str]:
+    """How to get a passphrase: a file, the environment, or a question on a terminal."""
+
+    def ask(name: str) -> str:
+        file = getattr(options, "passphrase_file", None)
+        if file is not None:
+            try:
+                return str(file.read_text(encoding="utf-8").rstrip("\r\n"))
+            except (OSError, UnicodeDecodeError) as error:
+                raise BadFile("the passphrase file cannot be read", where=str(file)) from error
+        if "PELLUCID_PASSPHRASE" in os.environ:
+            return os.environ["PELLUCID_PASSPHRASE"]
+        if sys.stdin is not None and sys.stdin.isatty():
+            import getpass
+
+            first = getpass.getpass(f"passphrase of {name}: ")
+            if new and getpass.getpass("again: ") != first:
+                raise BadFile("the two passphrases differ", fix="try again")
+            return first
+        return ""
+
+    return ask
+
+
+def open_project(options: argparse.Namespace) -> Project:
+    """The project a verb works on; says what earlier processes left behind."""
+    from pellucid.console import note
+    from pellucid.project import Project
+
+    project = Project.open(
+        options.project, identity=getattr(options, "identity", None), passphrase=passphrase(options)
+    )
+    for notice in project.notices:
+        note(f"notice: {notice}")
+    return project
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(_json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def report_error(error: PellucidError, *, json: bool) -> int:
+    """Say what is wrong; returns the exit code."""
+    from pellucid.console import error as say_error
+
+    if json:
+        print_json({"error": {"what": error.what, "where": error.where, "fix": error.fix}, "exit": error.exit_code})
+    say_error(error)
+    return error.exit_code

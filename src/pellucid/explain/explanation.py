@@ -1,0 +1,74 @@
+"""What the model goes by: attribution and importance as one piece of evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pellucid.errors import BadData
+from pellucid.evidence import Coverage, Evidence, Subject, Tier
+from pellucid.explain.attribution import Attribution
+from pellucid.explain.importance import METHOD, Importance
+
+__all__ = ["Explanation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Integrated gradients by column beside permutation importance by column.
+
+    ``importance`` is None where only public rows were looked at: it needs people and their labels.
+
+    Raises:
+        BadData: Attribution and importance are not of the same columns.
+    """
+
+    attribution: Attribution
+    importance: Importance | None = None
+
+    def __post_init__(self) -> None:
+        if self.importance is not None and tuple(self.importance.columns) != self.attribution.columns:
+            raise BadData("attribution and importance are of different columns", where="explanation")
+
+    def values(self) -> dict[str, Any]:
+        """The values of ``explanation`` evidence, version 1; importance is empty where it was not measured."""
+        found: dict[str, Any] = {
+            "method": "integrated_gradients",
+            "baseline": self.attribution.baseline,
+            "importance": {},
+            "attribution": {name: round(value, 6) for name, value in self.attribution.magnitude().items()},
+            "completeness_gap": round(self.attribution.completeness_gap, 9),
+        }
+        if self.importance is not None:
+            found["importance"] = {name: estimate.values() for name, estimate in self.importance.columns.items()}
+            found["importance_method"] = METHOD
+        return found
+
+    def how(self) -> Mapping[str, Any]:
+        """How the values were made."""
+        found: dict[str, Any] = {"attribution": dict(self.attribution.how())}
+        if self.importance is not None:
+            found["importance"] = dict(self.importance.how())
+        return found
+
+    def error(self) -> Mapping[str, Any]:
+        """How wrong attributions may be; importances carry their own intervals."""
+        return {
+            "completeness_gap": round(self.attribution.completeness_gap, 9),
+            "completeness_gap_max": round(self.attribution.completeness_gap_max, 9),
+            "attribution_standard_error": {
+                name: round(value, 6) for name, value in self.attribution.standard_error().items()
+            },
+        }
+
+    def evidence(self, subject: Subject) -> Evidence:
+        """Evidence about ``subject``.
+
+        Attributions of public rows are post-processing of the weights and may be read by anyone; as soon as
+        held-out people were looked at, the whole is uncovered and for auditors.
+        """
+        covered = self.attribution.public and self.importance is None
+        coverage: Coverage = "post-processing" if covered else "uncovered"
+        tier: Tier = "public" if covered else "auditor"
+        return Evidence("explanation", subject, self.values(), self.how(), coverage, self.error(), tier)

@@ -1,0 +1,126 @@
+"""Score held-out people once; every question about errors is then asked of the scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from pellucid.errors import BadData, UnsupportedModel
+from pellucid.evidence import round_down
+from pellucid.explain.intervals import MINIMUM_CELL, Floats
+from pellucid.explain.model import CHUNK, check_rows, frozen, outputs, steady
+
+__all__ = ["Predictions", "check_labels", "predict"]
+
+
+class Predictions:
+    """Logits and labels of N people. Both are private: ``repr`` shows only the rounded number of rows.
+
+    Attributes:
+        logits: (N,) log-odds of class 1 for two classes, (N, C) for more.
+        labels: (N,) int64 in 0..classes-1.
+
+    Raises:
+        BadData: Shapes do not match, a logit is not finite, or a label is out of range.
+    """
+
+    __slots__ = ("labels", "logits")
+
+    def __init__(self, logits: Floats, labels: npt.NDArray[np.int64]) -> None:
+        self.logits = np.asarray(logits, dtype=np.float64)
+        self.labels = np.asarray(labels)
+        if self.logits.ndim not in (1, 2) or not np.isfinite(self.logits).all():
+            raise BadData("logits must be finite, of shape (N,) or (N, classes)", where="logits")
+        check_labels(self.labels, len(self.logits), self.classes)
+
+    def __repr__(self) -> str:
+        return f"Predictions(n={round_down(len(self))}, classes={self.classes})"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return 2 if self.logits.ndim == 1 else self.logits.shape[1]
+
+    @property
+    def probability(self) -> Floats:
+        """(N,) probability of class 1, or (N, C) softmax."""
+        if self.logits.ndim == 1:
+            return np.exp(-np.logaddexp(0.0, -self.logits))
+        shifted = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
+        found: Floats = shifted / shifted.sum(axis=1, keepdims=True)
+        return found
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """(N,) the predicted class: 1 where the probability is above 0.5, or the most probable class."""
+        if self.logits.ndim == 1:
+            return (self.logits > 0).astype(np.int64)
+        found: npt.NDArray[np.int64] = self.logits.argmax(axis=1).astype(np.int64)
+        return found
+
+    def require(self, question: str, *, two_classes: bool = True) -> None:
+        """Check that there are enough people of every class to publish an answer to ``question``.
+
+        Raises:
+            BadData: One class only, or fewer than ten people of a class.
+            UnsupportedModel: More than two classes where only two can be answered for.
+        """
+        if two_classes and self.classes != 2:
+            raise UnsupportedModel(f"{question} is defined here for two classes, not {self.classes}", where="model")
+        counts = np.bincount(self.labels, minlength=self.classes)
+        if np.count_nonzero(counts) < 2:
+            raise BadData(
+                f"{question} needs people of both classes, and all held-out people are of one class",
+                where="labels",
+                fix="hold out a larger share of the data",
+            )
+        if counts.min() < MINIMUM_CELL:
+            raise BadData(
+                f"{question} would rest on fewer than {MINIMUM_CELL} held-out people of a class",
+                where="labels",
+                fix="hold out a larger share of the data; smaller cells are not published",
+            )
+
+
+def predict(model: nn.Module, x: Tensor, y: Tensor, *, chunk: int = CHUNK) -> Predictions:
+    """Score ``x`` with a copy of ``model`` in eval mode.
+
+    Args:
+        model: Returns logits (N,), (N, 1) or (N, classes). It is not touched.
+        x: (N, …) float32, finite.
+        y: (N,) int64 class numbers.
+        chunk: Rows a forward pass; changes speed and memory, not the result beyond rounding.
+
+    Raises:
+        BadData: Wrong type, shape or range, or NaN.
+        UnsupportedModel: The model is random in eval mode, mixes rows, or returns something else than logits.
+    """
+    check_rows(x)
+    if getattr(y, "dtype", None) != torch.int64:  # also what is no tensor at all
+        raise BadData("y must be an int64 tensor of class numbers", where="y", fix="explain a classifier")
+    twin = frozen(model)
+    steady(twin, x)
+    return Predictions(outputs(twin, x, chunk=chunk).numpy(), y.cpu().numpy())
+
+
+def check_labels(labels: npt.NDArray[np.int64], rows: int, classes: int) -> None:
+    """Check that ``labels`` is (rows,) of integers in 0..classes-1.
+
+    Raises:
+        BadData: It is not; no label is shown.
+    """
+    if labels.shape != (rows,) or rows == 0:
+        raise BadData(f"labels must be one number a row: {labels.shape} for {rows} rows", where="labels")
+    if labels.dtype.kind not in "iu":
+        raise BadData("labels must be whole class numbers", where="labels")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise BadData(
+            f"labels must be in 0..{classes - 1}, the classes the model answers for",
+            where="labels",
+            fix="train the model on this target",
+        )

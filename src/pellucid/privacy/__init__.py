@@ -1,0 +1,39 @@
+"""PROTECT, the privacy room: what a training may cost, what was spent, and what an attacker finds.
+
+:class:`Plan` couples sampling, clipping, noise and steps; :func:`epsilon` accounts for them, twice if asked;
+:class:`Ledger` holds a data set's budget over everything ever done with it; :func:`membership_bound` measures from
+below what the accountants bound from above. Importing this costs no more than the standard library.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from pellucid.privacy import accounting
+from pellucid.privacy.accounting import epsilon, rdp
+from pellucid.privacy.budget import Ledger, check_new_budget
+from pellucid.privacy.plan import Plan
+from pellucid.privacy.spending import Budget, RunSpending, order_for
+
+if TYPE_CHECKING:
+    from pellucid.privacy.attack import AttackBound, membership_bound
+
+__all__ = [
+    "AttackBound",
+    "Budget",
+    "Ledger",
+    "Plan",
+    "RunSpending",
+    "accounting",
+    "check_new_budget",
+    "epsilon",
+    "membership_bound",
+    "order_for",
+    "rdp",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("AttackBound", "membership_bound"):  # numpy costs more than all the rest
+        from pellucid.privacy import attack
+
+        return getattr(attack, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,305 @@
+"""The data stage: seal, list, show, read, export, and the budget of a data set."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pellucid.access import Decision, Resource, readers, require
+from pellucid.errors import BadFile, Denied, Misuse, MissingExtra, NotAdopted, PellucidError, Tampered
+from pellucid.keys import identity_name, unb64
+from pellucid.privacy import Ledger, check_new_budget, order_for
+from pellucid.project.people import role_key, schema_key
+from pellucid.project.project import Project, unknown
+from pellucid.schema import Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from pellucid.vault import Group, Manifest
+
+__all__ = ["Sealed", "dataset", "datasets", "export", "ledger", "read", "seal", "set_budget"]
+
+TAG = "__tag__"
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """One sealed version of a data set, its manifest checked against the log."""
+
+    name: str
+    version: int
+    folder: Path
+    manifest: Manifest
+    schema: Schema
+    manifest_sha256: str
+
+    @property
+    def label(self) -> str:
+        """``name@version``."""
+        return f"{self.name}@{self.version}"
+
+    def resource(self) -> Resource:
+        """The data set, as something to decide about."""
+        return dataset_resource(self.name, self.schema)
+
+    def column(self, name: str) -> Resource:
+        """One of its columns, as something to decide about."""
+        return Resource(
+            "Column",
+            f"{self.label}/{name}",
+            {"sensitivity": self.schema.columns[name].sensitivity, "purposes": list(self.schema.purposes)},
+            (self.resource(),),
+        )
+
+
+def dataset_resource(name: str, schema: Schema) -> Resource:
+    """A data set of that name and schema, as something to decide about."""
+    return Resource("Dataset", name, {"purposes": list(schema.purposes)}, ())
+
+
+def _vault() -> Any:
+    try:
+        import pyarrow  # noqa: F401  # the extra is there or it is not
+
+        from pellucid import vault
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"sealed data needs {error.name}, which is not installed", fix='pip install "pellucid[vault]"'
+        ) from error
+    return vault
+
+
+def seal(
+    project: Project, name: str, data: pd.DataFrame | pa.Table | Path | str, schema: Schema | Path | str
+) -> str:
+    """Check the data against its declared schema, decide, encrypt column group by column group, sign, record.
+
+    Args:
+        project: Where.
+        name: The data set's name.
+        data: A frame, an Arrow table, or a CSV or Parquet file.
+        schema: The schema or its file. An owner who seals adopts it; anyone else needs it adopted before.
+
+    Returns:
+        ``name@version``.
+
+    Raises:
+        BadData: A value, column or file that the schema does not admit; nothing is written.
+        NotAdopted: No owner adopted this schema.
+        Denied: Who acts may not seal.
+    """
+    identity_name(name)
+    parsed = schema if isinstance(schema, Schema) else Schema.read(Path(schema))
+    vault = _vault()
+    table = vault.check_values(vault.read_source(Path(data)) if isinstance(data, str | Path) else data, parsed)
+    _adopted(project, name, parsed)
+    project.decide("seal", dataset_resource(name, parsed))
+    allowed = readers(project.policy, parsed, name, sorted(project.membership.roles()))
+    roles = sorted(frozenset().union(*allowed.values()))
+    version = max((v for n, v in _sealed(project) if n == name), default=0) + 1
+    folder = project.layout.dataset(name, version)
+    if folder.exists():  # written by a process that died before it could record it: nobody can refer to it
+        shutil.rmtree(folder)
+    _, sha256 = vault.seal(
+        table,
+        parsed,
+        folder,
+        name=name,
+        version=version,
+        readers=allowed,
+        role_keys={role: project.membership.role_key(role) for role in roles},
+        signer=project.identity.signing,
+    )
+    project.record("seal", dataset=name, version=version, manifest_sha256=sha256, schema_sha256=parsed.digest)
+    if parsed.budget is not None and ledger(project, name).budget is None:
+        _record_budget(project, name, parsed.budget.epsilon, parsed.budget.delta)
+    return f"{name}@{version}"
+
+
+def _adopted(project: Project, name: str, schema: Schema) -> None:
+    what = schema_key(name)
+    if project.membership.adopted(what) == schema.digest:
+        return
+    if project.identity.signing.verifier != project.owner:
+        raise NotAdopted(
+            f'no owner has adopted this schema for "{name}"',
+            where="schema",
+            fix=f"an owner reads it and runs pellucid access adopt --schema FILE --dataset {name}",
+        )
+    project.record("adopt", what=what, sha256=schema.digest)
+
+
+def _sealed(project: Project) -> dict[tuple[str, int], str]:
+    """Every sealed version and the digest of its manifest, from the log."""
+    return {
+        (entry.body["dataset"], entry.body["version"]): entry.body["manifest_sha256"]
+        for entry in project.entries()
+        if entry.kind == "seal"
+    }
+
+
+def datasets(project: Project) -> list[tuple[str, int]]:
+    """Name and version of every sealed version, in the order of the log."""
+    return list(_sealed(project))
+
+
+def dataset(project: Project, name: str) -> Sealed:
+    """A data set by name (its newest version) or by ``name@version``.
+
+    Raises:
+        UnknownName: It was never sealed.
+        Tampered: Its manifest is not the one in the log.
+    """
+    sealed = _sealed(project)
+    plain, _, wanted = name.partition("@")
+    versions = [v for n, v in sealed if n == plain and (not wanted or str(v) == wanted)]
+    if not versions:
+        known = sorted({n for n, _ in sealed} | {f"{n}@{v}" for n, v in sealed})
+        raise unknown("data set", name, known, "pellucid data list shows what is sealed")
+    version = max(versions)
+    folder = project.layout.dataset(plain, version)
+    manifest = _vault().read_manifest(folder, sealed[plain, version])
+    schema = Schema.from_document(manifest.schema, where=f"{plain}@{version}")
+    if schema.digest != manifest.schema_sha256:
+        raise Tampered("the schema is not the one whose digest stands beside it", where=str(folder))
+    return Sealed(plain, version, folder, manifest, schema, sealed[plain, version])
+
+
+def read(
+    project: Project, name: str, columns: Sequence[str], *, purpose: str | None, tags: bool = False, action: str = "read"
+) -> pa.Table:
+    """Decrypt columns: decide for each, record, release the keys of their groups, and only then read.
+
+    Args:
+        project: Where.
+        name: The data set, with or without version.
+        columns: The columns, in the order wanted.
+        purpose: What for; one of the data set's purposes.
+        tags: Also return the split tags, as the last column.
+        action: ``read`` or ``export``.
+
+    Raises:
+        Denied: The policy says no to a column, or no key for it was ever wrapped to a role of whoever acts.
+        Tampered: A file is not the one that was sealed.
+    """
+    sealed = dataset(project, name)
+    for column in columns:
+        if column not in sealed.schema.columns:
+            raise unknown("column", column, list(sealed.schema.columns), "pellucid data show lists the columns")
+    decisions = {c: project.ask(action, sealed.column(c), purpose) for c in columns}
+    refused = [c for c in columns if not decisions[c].allowed]
+    if refused:
+        project.record("decision", **_joined(sealed, refused, decisions[refused[0]]))
+        require(decisions[refused[0]], what=f"{sealed.label}: {', '.join(refused)}")
+
+    def release(group: Group, wrapped: Mapping[str, str]) -> bytes:
+        wanted = [c for c in columns if c in group.columns]
+        key = _group_key(project, sealed, group, wrapped)
+        if wanted:
+            project.record("decision", **_joined(sealed, wanted, decisions[wanted[0]]))
+        return key
+
+    table: pa.Table = _vault().read(
+        sealed.folder, sealed.manifest, [*columns, *([TAG] if tags else [])], release
+    )
+    return table
+
+
+def _joined(sealed: Sealed, columns: Sequence[str], decision: Decision) -> dict[str, Any]:
+    record = decision.record()
+    record["resource"] = {"type": "Column", "name": f"{sealed.label}/{','.join(columns)}"}
+    return record
+
+
+def _group_key(project: Project, sealed: Sealed, group: Group, wrapped: Mapping[str, str]) -> bytes:
+    """The key of a column group, through any role key that whoever acts holds."""
+    for label, text in sorted(wrapped.items()):
+        role, _, generation = label.rpartition("@")
+        key = role_key(project, role, int(generation))
+        if key is not None:
+            where = f"{sealed.label}, key of {', '.join(group.columns)}"
+            info = _vault().column_key_info(sealed.name, sealed.version, group.id, role, int(generation))
+            return key.unwrap(unb64(text, where=where), info=info, where=where)
+    raise Denied(
+        f"no key for {', '.join(group.columns)} was wrapped to a role of {project.acting}",
+        where=sealed.label,
+        fix="if the policy gave this right after sealing, a steward seals the data again",
+    )
+
+
+def export(
+    project: Project, name: str, columns: Sequence[str] | None, *, purpose: str | None, path: Path
+) -> Path:
+    """Write decrypted columns to a plaintext file: decided and recorded as ``export``, never over a file.
+
+    Raises:
+        Denied: As :func:`read`.
+        BadFile: The file exists, or is neither .csv nor .parquet.
+    """
+    if path.exists():
+        raise BadFile("the file exists already", where=str(path), fix="choose another name")
+    if path.suffix not in (".csv", ".parquet"):
+        raise BadFile("a data set is exported to .csv or .parquet", where=str(path))
+    sealed = dataset(project, name)
+    wanted = list(columns) if columns else list(sealed.schema.columns)
+    project.decide("export", sealed.resource(), purpose)
+    table = read(project, sealed.label, wanted, purpose=purpose, action="export")
+    _vault().export(table, path)
+    return path
+
+
+# -- budget -----------------------------------------------------------------------------------------------------------
+
+
+def ledger(project: Project, name: str) -> Ledger:
+    """The ledger of a data set, over all its versions.
+
+    Raises:
+        UnknownName: It was never sealed.
+    """
+    plain = name.partition("@")[0]
+    known = sorted({n for n, _ in _sealed(project)})
+    if plain not in known:
+        raise unknown("data set", name, known, "pellucid data list shows what is sealed")
+    return Ledger.fold(project.entries(), plain)
+
+
+def set_budget(project: Project, name: str, epsilon: float, delta: float) -> None:
+    """Set what everything ever done with the data may cost together.
+
+    Raises:
+        BadPlan: Not a budget, or below what is spent already.
+        Denied: Who acts may not.
+    """
+    sealed = dataset(project, name)
+    check_new_budget(ledger(project, name), epsilon, delta, units=sealed.schema.units)
+    project.decide("budget", sealed.resource())
+    _record_budget(project, sealed.name, epsilon, delta)
+
+
+def _record_budget(project: Project, name: str, epsilon: float, delta: float) -> None:
+    order = order_for(epsilon, delta)
+    project.record("budget", dataset=name, epsilon=epsilon, delta=delta, order=order)
+
+
+def verify_files(project: Project) -> list[tuple[str, PellucidError | None]]:
+    """Every sealed version with None if all its bytes are as logged, else the error."""
+    results: list[tuple[str, PellucidError | None]] = []
+    vault = _vault()
+    for (name, version), sha256 in _sealed(project).items():
+        try:
+            vault.verify(project.layout.dataset(name, version), sha256)
+            results.append((f"{name}@{version}", None))
+        except PellucidError as error:
+            results.append((f"{name}@{version}", error))
+    return results
+
+
+def refuse_unsealed(name: str) -> Misuse:
+    """The error for using data before it is sealed."""
+    return Misuse(f'"{name}" is not sealed yet', fix="pellucid seal NAME FILE --schema SCHEMA")

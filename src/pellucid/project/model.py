@@ -1,0 +1,212 @@
+"""A trained model and what can be asked of it: evaluation, explanation, attack. Each answer becomes evidence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pellucid.access import Resource, require
+from pellucid.errors import Misuse
+from pellucid.evidence import Evidence, Subject
+from pellucid.project import data
+from pellucid.project.project import Project, stamp, unknown
+from pellucid.schema import Encoding
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+__all__ = ["Trained", "load", "models", "resolve"]
+
+
+@dataclass(slots=True)
+class Trained:
+    """A governed model with its weights, and the data it may be tested on.
+
+    Attributes:
+        project: Where it lives, and who is asking.
+        subject: Its name and the digest of its weights.
+        module: The plain module, without hooks.
+        sealed: The data set version it was trained on.
+        encoding: How columns become inputs.
+        purpose: What the data is used for in this question.
+        test: Share of people held out.
+        delta: The delta of its privacy claim.
+        loaded: Inputs, targets and test mask, if the run still holds them.
+    """
+
+    project: Project
+    subject: Subject
+    module: torch.nn.Module
+    sealed: data.Sealed
+    encoding: Encoding
+    purpose: str
+    test: float
+    delta: float
+    loaded: tuple[torch.Tensor, torch.Tensor, NDArray[np.bool_]] | None = None
+
+    @property
+    def resource(self) -> Resource:
+        """The model, as something to decide about."""
+        return model_resource(self.subject.name, self.sealed)
+
+    def _data(self) -> tuple[torch.Tensor, torch.Tensor, NDArray[np.bool_]]:
+        if self.loaded is None:
+            from pellucid import train
+            from pellucid.vault import in_test
+
+            names = [*self.encoding.features, self.encoding.target]
+            table = data.read(self.project, self.sealed.label, names, purpose=self.purpose, tags=True)
+            mask = in_test(table.column(data.TAG).to_numpy(), self.test)
+            self.loaded = (
+                train.encode_features(table, self.encoding),
+                train.encode_target(table, self.encoding),
+                mask,
+            )
+        return self.loaded
+
+    def _held_out(self) -> tuple[torch.Tensor, torch.Tensor]:
+        import torch
+
+        x, y, test = self._data()
+        rows = torch.from_numpy(test)
+        return x[rows], y[rows]
+
+    def _groups(self) -> Mapping[str, NDArray[Any]]:
+        """The special columns that whoever acts may read, for the held-out people."""
+        columns = self.sealed.schema.columns.values()
+        special = [c.name for c in columns if c.sensitivity == "special" and c.type in ("category", "boolean")]
+        allowed = [c for c in special if self.project.ask("read", self.sealed.column(c), self.purpose).allowed]
+        if not allowed:
+            return {}
+        table = data.read(self.project, self.sealed.label, allowed, purpose=self.purpose)
+        test = self._data()[2]
+        return {name: table.column(name).to_pandas().astype(str).to_numpy()[test] for name in allowed}
+
+    def _publish(self, *evidence: Evidence) -> None:
+        self.project.publish([Evidence(**{**_fields(item), "how": stamp(item.how)}) for item in evidence])
+
+    def evaluate(self) -> list[str]:
+        """Performance and calibration on held-out people, and subgroup metrics by the special columns in reach.
+
+        Returns:
+            The kinds of evidence left.
+        """
+        from pellucid import explain
+
+        self.project.decide("evaluate", self.resource, self.purpose)
+        x, y = self._held_out()
+        made = [
+            explain.evaluate(self.module, x, y).evidence(self.subject),
+            explain.calibrate(self.module, x, y).evidence(self.subject),
+        ]
+        groups = self._groups()
+        if groups:
+            made.append(explain.fairness(self.module, x, y, groups).evidence(self.subject))
+        self._publish(*made)
+        return [item.kind for item in made]
+
+    def explain(self) -> list[str]:
+        """Attribution with its completeness gap, permutation importance with intervals, and their validity."""
+        from pellucid import explain
+
+        self.project.decide("explain", self.resource, self.purpose)
+        x, y = self._held_out()
+        explanation = explain.explain(self.module, x, y, self.encoding)
+        validity = explain.validate(self.module, x, explanation, self.encoding)
+        self._publish(explanation.evidence(self.subject), validity.evidence(self.subject))
+        return ["explanation", "validity"]
+
+    def attack(self) -> list[str]:
+        """A membership attack on the released weights: people trained on against people held out."""
+        import torch
+
+        from pellucid import explain
+        from pellucid.privacy import membership_bound
+
+        self.project.decide("attack", self.resource, self.purpose)
+        x, y, test = self._data()
+        rows = torch.from_numpy(test)
+        inside, outside = (explain.losses(self.module, x[part], y[part]) for part in (~rows, rows))
+        bound = membership_bound(-inside, -outside, delta=self.delta)
+        values = bound.values()
+        self._publish(Evidence("attack", self.subject, values, bound.how(), "uncovered", tier="auditor"))
+        return ["attack"]
+
+
+def _fields(item: Evidence) -> dict[str, Any]:
+    return {name: getattr(item, name) for name in item.__dataclass_fields__}
+
+
+def model_resource(name: str, sealed: data.Sealed) -> Resource:
+    """A model of a data set, as something to decide about."""
+    return Resource("Model", name, {"purposes": list(sealed.schema.purposes)}, (sealed.resource(),))
+
+
+def models(project: Project) -> dict[str, list[Evidence]]:
+    """The evidence about every model, in the order of the log."""
+    found: dict[str, list[Evidence]] = {}
+    for entry in project.entries():
+        if entry.kind == "evidence" and entry.evidence.kind != "dataset":
+            found.setdefault(entry.evidence.subject.name, []).append(entry.evidence)
+    return found
+
+
+def resolve(project: Project, name: str) -> str:
+    """``name@version`` for a model named with or without version (then the newest).
+
+    Raises:
+        UnknownName: There is no such model.
+    """
+    known = models(project)
+    if name in known:
+        return name
+    versions = [int(label.rpartition("@")[2]) for label in known if re.fullmatch(re.escape(name) + r"@\d+", label)]
+    if not versions:
+        raise unknown("model", name, sorted(known), "pellucid train NAME makes one")
+    return f"{name}@{max(versions)}"
+
+
+def load(project: Project, name: str, *, purpose: str | None = None) -> Trained:
+    """A model from its evidence and its weights file.
+
+    Raises:
+        UnknownName: There is no such model.
+        Tampered: The weights are not the ones in the log.
+        Misuse: It was trained from the user's own code and no factory was recorded, so that it cannot be rebuilt.
+    """
+    from pellucid import train
+
+    label = resolve(project, name)
+    evidence = {item.kind: item for item in models(project)[label]}
+    values = evidence["training"].values
+    subject = evidence["training"].subject
+    sealed = data.dataset(project, f"{values['dataset']['name']}@{values['dataset']['version']}")
+    encoding = Encoding.of(sealed.schema, values["features"])
+    resource = model_resource(label, sealed)
+    if values["recipe"] is not None:
+        module = train.build(train.Recipe.from_document(values["recipe"], where=label), encoding)
+    elif values["factory"] is not None:
+        source = train.load_factory(values["factory"]["spec"], project.layout.root)
+        source.require(values["factory"]["sha256"])
+        module = source.make(encoding)
+    else:
+        require(project.ask("explain", resource, purpose or values["purpose"]))
+        raise Misuse(
+            f"{label} was trained from code without a factory, so it cannot be rebuilt here",
+            fix="call run.explain() inside the run, or give project.run a factory",
+        )
+    train.load(project.layout.model(label) / "weights.safetensors", module, sha256=subject.sha256)
+    return Trained(
+        project=project,
+        subject=subject,
+        module=module,
+        sealed=sealed,
+        encoding=encoding,
+        purpose=purpose or values["purpose"],
+        test=values["test"],
+        delta=evidence["privacy"].values["delta"],
+    )

@@ -1,0 +1,362 @@
+"""The project: its log, its trust, and who is acting."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+from pellucid.access import (
+    AccessPolicy,
+    Decision,
+    Membership,
+    Principal,
+    Request,
+    Resource,
+    decide,
+    require,
+)
+from pellucid.errors import Denied, Misuse, NotAdopted, NotTrusted, UnknownName, WrongPassphrase, nearest
+from pellucid.evidence import Evidence
+from pellucid.keys import Identity, SigningKey, VerifyKey, open_identity, unb64
+from pellucid.log.entries import Entry, parse, seal_evidence, seal_record
+from pellucid.log.store import Log, Writer
+from pellucid.project.layout import Layout, find
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from pellucid.bundle import Bundle
+    from pellucid.privacy import Ledger, Plan
+    from pellucid.project.run import Run
+    from pellucid.schema import Schema
+
+__all__ = ["ACCESS_POLICY", "ACCESS_SCHEMA", "LOG_KEY_INFO", "Project", "role_key_info"]
+
+ACCESS_POLICY: Final = "access.cedar"
+ACCESS_SCHEMA: Final = "access.cedarschema"
+LOG_KEY_INFO: Final = "pellucid/log-key@1"
+ROLES: Final = ("owner", "steward", "scientist", "auditor", "reader")
+
+
+def role_key_info(role: str, generation: int) -> str:
+    """What a wrapped role key is bound to."""
+    return f"pellucid/role-key@1|{role}@{generation}"
+
+
+class Project:
+    """One governed effort: a folder with policies, sealed data, the log and the models.
+
+    A project is a context manager. Whoever opens it reads the log; an identity is unlocked at the first act that needs
+    one. Every act is decided by the adopted policy and recorded before it happens.
+
+    Attributes:
+        layout: Where things stand.
+        log: The transparency log.
+        membership: The state of trust, folded from the log.
+        notices: What earlier processes left behind, in plain sentences.
+    """
+
+    def __init__(
+        self, layout: Layout, *, identity: str | None = None, passphrase: str | Callable[[str], str] | None = None
+    ) -> None:
+        self.layout = layout
+        self.log = Log.open(layout.log_url)
+        self._name = identity
+        self._passphrase = passphrase
+        self._identity: Identity | None = None
+        self._policy: AccessPolicy | None = None
+        self._entries: list[Entry] = []
+        self.membership = Membership.fold(self.entries(), None)
+        self._check_owner()
+        from pellucid.project.run import unfinished
+
+        self.notices = unfinished(self)
+
+    def __repr__(self) -> str:
+        return f"Project({self.name!r})"
+
+    def __enter__(self) -> Project:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.log.close()
+
+    # -- opening ------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | str | None = None,
+        *,
+        identity: str | None = None,
+        passphrase: str | Callable[[str], str] | None = None,
+    ) -> Project:
+        """The project in ``path``, or the nearest one upward.
+
+        Args:
+            path: The folder that holds ``pellucid.toml``.
+            identity: Who acts; default ``PELLUCID_IDENTITY``, then the only identity there is.
+            passphrase: The passphrase, or a function from the identity's name to it; default ``PELLUCID_PASSPHRASE``.
+
+        Raises:
+            UnknownName: There is no project.
+            BadFile: ``pellucid.toml`` does not parse.
+            Tampered, NotTrusted: The log does not begin as it must.
+        """
+        root = find(Path(path) if path is not None else None)
+        return cls(Layout.read(root), identity=identity, passphrase=passphrase)
+
+    @classmethod
+    def init(
+        cls,
+        path: Path | str,
+        *,
+        owner: str = "owner",
+        passphrase: str | Callable[[str], str] | None = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> Project:
+        """A new project with policies, roles and an owner. See :func:`pellucid.project.people.found`."""
+        from pellucid.project.people import found
+
+        return found(Path(path), owner=owner, passphrase=passphrase, name=name, **options)
+
+    @property
+    def name(self) -> str:
+        """The project's name."""
+        return self.layout.name
+
+    @property
+    def owner(self) -> VerifyKey:
+        """The owner's verifier key, as entry 0 names it."""
+        return self.membership.owner
+
+    def _check_owner(self) -> None:
+        """The owner in the log is the one whose key stands beside it: a swapped log shows at once."""
+        from pellucid.schema import BadFile
+
+        try:
+            kept = VerifyKey.parse(self.layout.owner_key.read_text(encoding="ascii"), where=str(self.layout.owner_key))
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadFile("the owner's key is not there", where=str(self.layout.owner_key)) from error
+        if kept != self.owner:
+            raise NotTrusted(
+                "the log belongs to another owner than owner.pub",
+                where=str(self.layout.root),
+                fix="restore the log or owner.pub from a backup",
+            )
+
+    # -- who acts -----------------------------------------------------------------------------------------------------
+
+    @property
+    def acting(self) -> str:
+        """The name of whoever acts.
+
+        Raises:
+            UnknownName: No such identity, or several and none was named.
+        """
+        known = self.layout.identities()
+        name = self._name or os.environ.get("PELLUCID_IDENTITY") or (known[0] if len(known) == 1 else None)
+        if name is None:
+            raise UnknownName(
+                f"there are several identities ({', '.join(known)})", fix="say who acts with --as or PELLUCID_IDENTITY"
+            )
+        if name not in known:
+            raise UnknownName(
+                f'there is no identity "{name}"{nearest(name, known)}', fix="pellucid identity new makes one"
+            )
+        return name
+
+    @property
+    def identity(self) -> Identity:
+        """Whoever acts, unlocked.
+
+        Raises:
+            WrongPassphrase: The passphrase does not open the identity, or none was given.
+            NotTrusted: The identity's keys are not the ones an owner granted a role to.
+        """
+        if self._identity is None:
+            name = self.acting
+            given = self._passphrase(name) if callable(self._passphrase) else self._passphrase
+            secret = given or os.environ.get("PELLUCID_PASSPHRASE", "")
+            if not secret:
+                raise WrongPassphrase("no passphrase was given", where=name, fix="set PELLUCID_PASSPHRASE")
+            identity = open_identity(self.layout.identity(name), name, secret)
+            granted = self.membership.identity(name)
+            if granted is not None and granted.verifier != identity.signing.verifier:
+                raise NotTrusted(
+                    "this identity's keys are not the ones that were granted a role",
+                    where=name,
+                    fix="restore the identity file from a backup, or ask an owner for a new grant",
+                )
+            self._identity = identity
+        return self._identity
+
+    def roles(self, name: str | None = None) -> frozenset[str]:
+        """The roles somebody holds today."""
+        return self.membership.roles_of(name or self.acting, today())
+
+    @property
+    def log_key(self) -> SigningKey:
+        """The log's key, unwrapped for whoever acts.
+
+        Raises:
+            Denied: Who acts holds no role, and so has no log key.
+        """
+        wrapped = self.membership.wrapped_log_key(self.acting) if self.roles() else None
+        if wrapped is None:
+            raise Denied(
+                f"{self.acting} holds no role in this project, so nothing can be done or recorded in that name",
+                fix=f"an owner can grant one: pellucid role grant ROLE {self.acting}",
+            )
+        seed = self.identity.wrapping.unwrap(
+            unb64(wrapped, where="log key"), info=LOG_KEY_INFO, where="the log key wrapped for you"
+        )
+        return SigningKey(self.membership.log_key.name, seed)
+
+    # -- the log ------------------------------------------------------------------------------------------------------
+
+    def entries(self) -> list[Entry]:
+        """Every entry, parsed once."""
+        if len(self._entries) < self.log.size:
+            start = len(self._entries)
+            self._entries.extend(parse(start + i, leaf) for i, leaf in enumerate(self.log.entries(start)))
+        return self._entries
+
+    def refresh(self) -> None:
+        """Fold what was written since."""
+        self.membership = Membership.fold(self.entries(), self.membership.owner)
+
+    @contextmanager
+    def writing(self) -> Iterator[Writer]:
+        """One exclusive transaction on the log; see :meth:`pellucid.log.store.Log.writing`."""
+        with self.log.writing(self.log_key, self.name) as writer:
+            yield writer
+        self.refresh()
+
+    def record(self, kind: str, **fields: Any) -> int:
+        """Append one signed record; returns its index."""
+        with self.writing() as writer:
+            return writer.append(seal_record(kind, fields, self.identity.signing, now()))
+
+    def publish(self, evidence: Sequence[Evidence]) -> list[int]:
+        """Append signed evidence, all or nothing; returns the indices."""
+        with self.writing() as writer:
+            return [writer.append(seal_evidence(item, self.identity.signing)) for item in evidence]
+
+    # -- decisions ----------------------------------------------------------------------------------------------------
+
+    @property
+    def policy(self) -> AccessPolicy:
+        """The access policy in force: the files, if they are the ones an owner adopted.
+
+        Raises:
+            BadFile: The policy does not parse or does not fit its schema.
+            NotAdopted: Nobody adopted these bytes.
+        """
+        if self._policy is None:
+            policy = AccessPolicy.load(self.layout.policies)
+            for what, sha256 in ((ACCESS_POLICY, policy.sha256), (ACCESS_SCHEMA, policy.schema_sha256)):
+                if self.membership.adopted(what) != sha256:
+                    raise NotAdopted(
+                        f"{what} was changed and nobody adopted it, so it denies everything",
+                        where=str(self.layout.policies / what),
+                        fix="an owner reads it and runs pellucid access adopt",
+                    )
+            self._policy = policy
+        return self._policy
+
+    def ask(self, action: str, resource: Resource, purpose: str | None, *, name: str | None = None) -> Decision:
+        """What the policy says, without an attempt and so without a record."""
+        who = name or self.acting
+        return decide(self.policy, Request(Principal("Identity", who, self.roles(who)), action, resource, purpose))
+
+    def decide(self, action: str, resource: Resource, purpose: str | None = None) -> Decision:
+        """Decide, record, and return only if it is allowed.
+
+        Raises:
+            Denied: The policy says no; the denial is in the log.
+        """
+        decision = self.ask(action, resource, purpose)
+        self.record("decision", **decision.record())
+        require(decision)
+        return decision
+
+    def resource(self) -> Resource:
+        """The project itself, as something to decide about."""
+        return Resource("Project", self.name, {}, ())
+
+    # -- the stages ---------------------------------------------------------------------------------------------------
+
+    def seal(self, name: str, data: pd.DataFrame | pa.Table | Path | str, *, schema: Schema | Path | str) -> str:
+        """Seal a data set; returns ``name@version``. See :func:`pellucid.project.data.seal`."""
+        from pellucid.project.data import seal
+
+        return seal(self, name, data, schema)
+
+    def read(self, name: str, columns: Sequence[str], *, purpose: str) -> pa.Table:
+        """Decrypt columns that whoever acts may read. See :func:`pellucid.project.data.read`."""
+        from pellucid.project.data import read
+
+        return read(self, name, columns, purpose=purpose)
+
+    def budget(self, name: str) -> Ledger:
+        """The ledger of a data set."""
+        from pellucid.project.data import ledger
+
+        return ledger(self, name)
+
+    def run(
+        self, name: str, *, data: str, purpose: str, plan: Plan, factory: str | None = None, **options: Any
+    ) -> Run:
+        """A governed run: decided, reserved, accounted, evidenced. See :class:`pellucid.project.run.Run`."""
+        from pellucid.project.run import Run
+
+        return Run(self, name, data=data, purpose=purpose, plan=plan, factory=factory, **options)
+
+    def bundle(self, model: str, *, tier: str = "auditor") -> Bundle:
+        """The evidence bundle of a model. See :func:`pellucid.project.publish.bundle`."""
+        from pellucid.project.publish import bundle
+
+        return bundle(self, model, tier=tier)
+
+
+def now() -> dt.datetime:
+    """The time by this machine's clock, in UTC and whole seconds."""
+    return dt.datetime.now(dt.UTC).replace(microsecond=0)
+
+
+def today() -> dt.date:
+    """The date in UTC."""
+    return now().date()
+
+
+def tell(message: str) -> None:
+    """A line on standard error, for notices that must not mix with output."""
+    sys.stderr.write(f"{message}\n")
+
+
+def stamp(how: Mapping[str, Any]) -> dict[str, Any]:
+    """``how`` with the moment and this version of Pellucid."""
+    from importlib.metadata import version
+
+    return {**how, "at": now().strftime("%Y-%m-%dT%H:%M:%SZ"), "pellucid": version("pellucid")}
+
+
+def unknown(kind: str, name: str, known: Sequence[str], fix: str) -> UnknownName:
+    """The error for a name that nobody knows."""
+    return UnknownName(f'there is no {kind} "{name}"{nearest(name, known)}', fix=fix)
+
+
+def misuse(what: str, fix: str) -> Misuse:
+    """The error for a call in the wrong order."""
+    return Misuse(what, fix=fix)

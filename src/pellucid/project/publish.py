@@ -1,0 +1,187 @@
+"""The last stage: bundle, report, check, verify."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pellucid import bundle as bundles
+from pellucid import check as checks
+from pellucid import report as reports
+from pellucid.bundle import Bundle
+from pellucid.errors import NotAdopted, PellucidError, Tampered
+from pellucid.evidence import Evidence
+from pellucid.keys import VerifyKey
+from pellucid.log.entries import Entry
+from pellucid.project import data
+from pellucid.project.model import model_resource, models, resolve
+from pellucid.project.project import ACCESS_POLICY, ACCESS_SCHEMA, Project
+
+__all__ = ["Published", "bundle", "policy_path", "report", "verify_project"]
+
+
+def bundle(project: Project, model: str, *, tier: str = "auditor") -> Bundle:
+    """The evidence of a model for readers of ``tier``, with proofs, grants and checkpoint; also kept beside the weights.
+
+    Raises:
+        UnknownName: There is no such model.
+        BadFile: There is no such tier.
+    """
+    allowed = bundles.up_to(tier)
+    label = resolve(project, model)
+    entries = project.entries()
+    ours = [e for e in entries if e.kind == "evidence" and _about(e.evidence, label, models(project)[label])]
+    chosen = [e for e in ours if e.evidence.tier in allowed]
+    signers = {e.signer.line for e in chosen}
+    made = bundles.build(
+        project.log,
+        models(project)[label][0].subject,
+        [e.index for e in chosen],
+        [e.index for e in entries if _trusts(e, signers)],
+    )
+    folder = project.layout.model(label)
+    folder.mkdir(parents=True, exist_ok=True)
+    name = "bundle.json" if tier == "auditor" else f"bundle.{tier}.json"
+    write_whole(folder / name, made.to_bytes())
+    return made
+
+
+def _about(evidence: Evidence, label: str, about: Sequence[Evidence]) -> bool:
+    if evidence.kind == "dataset":
+        data_digests = {e.values["dataset"]["sha256"] for e in about if e.kind == "training"}
+        return evidence.subject.sha256 in data_digests
+    return evidence.subject.name == label
+
+
+def _trusts(entry: Entry, signers: set[str]) -> bool:
+    """Whether an entry belongs to the grant chain of one of the signers."""
+    if entry.kind == "grant":
+        return entry.body["identity"]["verifier"] in signers
+    if entry.kind == "revoke":
+        names = {line.split("+")[0].rpartition("/")[2] for line in signers}
+        return entry.body["identity"] in names
+    return False
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file complete or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def policy_path(project: Project, policy: Path | None) -> Path:
+    """The release policy: the one named, else the project's."""
+    return policy or project.layout.policies / "release.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a report leaves behind."""
+
+    html: Path
+    json: Path
+    bundle: Path
+    summary: str
+
+
+def report(
+    project: Project, model: str, *, tier: str = "auditor", out: Path | None = None, policy: Path | None = None
+) -> Published:
+    """Write ``report.html``, ``report.json`` and ``bundle.json`` for readers of ``tier``.
+
+    Raises:
+        Denied: Who acts may not have reports of this model.
+        Tampered, NotTrusted: Its own evidence does not verify, so there is nothing to report.
+    """
+    label = resolve(project, model)
+    training = next(e for e in models(project)[label] if e.kind == "training")
+    sealed = data.dataset(project, f"{training.values['dataset']['name']}@{training.values['dataset']['version']}")
+    project.decide("report", model_resource(label, sealed), training.values["purpose"])
+    made = bundle(project, label, tier=tier)
+    folder = out or project.layout.root / "reports" / label
+    folder.mkdir(parents=True, exist_ok=True)
+    published = render(made, [project.owner], policy_path(project, policy), tier, weights(project, label))
+    paths = {name: folder / name for name in ("report.html", "report.json", "bundle.json")}
+    for name, content in {**published, "bundle.json": made.to_bytes()}.items():
+        if name in paths:
+            write_whole(paths[name], content)
+    return Published(
+        paths["report.html"], paths["report.json"], paths["bundle.json"], published["summary"].decode("utf-8")
+    )
+
+
+def render(
+    made: Bundle, owners: Sequence[VerifyKey], policy: Path, tier: str, weights_file: Path | None
+) -> dict[str, bytes]:
+    """The report's files from a bundle and a policy alone: the same two give the same bytes."""
+    verified = bundles.verify(made, owners)
+    result = checks.check(made, policy, owners=owners, weights=weights_file)
+    view = reports.ReportInput.of(verified, result, made, policy=policy, tier=tier)
+    return {
+        "report.html": reports.render_html(view).encode("utf-8"),
+        "report.json": reports.render_json(view),
+        "summary": reports.summary(view).encode("utf-8"),
+    }
+
+
+def weights(project: Project, label: str) -> Path:
+    """The weights file of a model."""
+    return project.layout.model(label) / "weights.safetensors"
+
+
+def verify_project(project: Project) -> list[dict[str, str]]:
+    """Everything that must not have changed: log, adopted policies, manifests and sealed files, weights, bundles.
+
+    Returns:
+        One ``{name, status, detail}`` a check; status is ``pass`` or ``fail``.
+    """
+    results: list[dict[str, str]] = []
+
+    def note(name: str, error: PellucidError | None, detail: str) -> None:
+        status = "fail" if error is not None else "pass"
+        results.append({"name": name, "status": status, "detail": str(error) if error is not None else detail})
+
+    def attempt(name: str, detail: str, act: Any) -> None:
+        try:
+            note(name, None, act() or detail)
+        except PellucidError as error:
+            note(name, error, detail)
+
+    from pellucid.log import verify as verify_log
+
+    def log() -> str:
+        verified = verify_log(project.log, project.membership.log_key, project.name)
+        return f"{verified.size} entries, root {verified.root.hex()[:16]}…, every signature and checkpoint holds"
+
+    def policy() -> str:
+        if project.policy is None:
+            raise NotAdopted("no policy is in force")
+        return f"{ACCESS_POLICY} and {ACCESS_SCHEMA} are the adopted ones"
+
+    attempt("log", "", log)
+    attempt("policy", "", policy)
+    for label, error in data.verify_files(project):
+        note(f"data {label}", error, "manifest and every file are as logged")
+    for label, evidence in models(project).items():
+        file = weights(project, label)
+
+        def same(file: Path = file, expected: str = evidence[0].subject.sha256) -> str:
+            if bundles.weights_digest(file) != expected:
+                raise Tampered("the weights are not the ones in the log", where=str(file))
+            return "the weights are the ones in the log"
+
+        attempt(f"weights {label}", "", same)
+        for path in sorted(project.layout.model(label).glob("bundle*.json")):
+            attempt(
+                f"bundle {label}/{path.name}",
+                "signatures, proofs and grants hold",
+                lambda path=path: bundles.verify(bundles.read(path), [project.owner]) and None,
+            )
+    return results

@@ -1,0 +1,132 @@
+"""What the model looks at, and whether that explanation can be believed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pellucid.report.blocks import Block, Cell, Figure, Prose, Section, Table, text
+from pellucid.report.charts import Bar, Bars
+from pellucid.report.figures import fixed, plain
+from pellucid.report.inputs import ReportInput
+from pellucid.report.reading import Measure, Reader, flatten, how_table, others
+from pellucid.report.sections.absent import not_measured
+
+__all__ = ["explanation", "validity"]
+
+_ERROR: Final = "attribution_standard_error"
+_VALIDITY: Final = {
+    "completeness_gap_max": "Greatest completeness gap (0 is exact)",
+    "agreement.spearman": "Rank agreement of attribution and importance (Spearman, 1 is the same order)",
+    "randomisation.spearman": "Rank agreement with a model whose last layer was drawn anew (should be small)",
+    "randomisation.spearman_absolute": "The same by size alone, whatever the sign (should be small)",
+    "agreement.top3": "Share of the three most important columns that both name",
+}
+
+
+def explanation(report: ReportInput) -> Section:
+    """Importance bars with intervals, attribution beside them, and the completeness gap before both."""
+    title, question = "Explanations", "Which columns does the model lean on?"
+    evidence = report.last("explanation")
+    if evidence is None:
+        return not_measured("explanations", title, question, "explanation", "pellucid explain leaves it.")
+    reader = Reader.of(evidence)
+    facts = Table(
+        "explanation-facts",
+        "How the columns were weighed",
+        ("What", "Value"),
+        (
+            (text("Attribution"), reader.words("method")),
+            (text("Baseline of the attribution"), reader.words("baseline")),
+            (text("Completeness gap (0 is exact)"), reader.upper("completeness_gap")),
+            (text("Importance"), reader.words("importance_method")),
+        ),
+        "facts",
+    )
+    blocks: list[Block] = [Prose(_gap(reader)), facts]
+    importance = reader.reader("importance")
+    measured = {} if importance is None else {name: importance.measure(name) for name in importance.values}
+    attribution = reader.reader("attribution")
+    rows = []
+    bars = []
+    for name, found in sorted(measured.items(), key=_by_size):
+        if found is None or importance is None:
+            continue
+        rows.append((text(name), importance.estimate(name), importance.units(name), _reads(found)))
+        bars.append(Bar(plain(name), found.value, found.low, found.high))
+    if bars:
+        columns = ("Column", "Importance (95 % interval)", "Units", "Reads as")
+        table = Table("importance", "Importance by column", columns, tuple(rows))
+        label = reader.get("importance_method")
+        axis = plain(str(label)) if label is not None else "importance"
+        blocks.append(Figure(Bars("importance", "Importance of each column", axis, tuple(bars)), table))
+    else:
+        blocks.append(Prose("Importance: not measured.", tone="open"))
+    if attribution is not None and attribution.values:
+        errors = Reader(evidence.error, evidence.coverage, "explanation.error")
+        blocks.append(_attribution(attribution, errors))
+    blocks += others(
+        evidence, "method", "baseline", "importance", "attribution", "completeness_gap", "importance_method"
+    )
+    blocks.append(how_table(evidence, _ERROR))
+    return Section("explanations", title, question, "shown", tuple(blocks))
+
+
+def validity(report: ReportInput) -> Section:
+    """Whether the explanation passes its own tests."""
+    title, question = "Validity of the explanations", "Can the explanation itself be believed?"
+    evidence = report.last("validity")
+    if evidence is None:
+        return not_measured("validity", title, question, "validity", "pellucid explain leaves it.")
+    lines = tuple((text(_VALIDITY.get(name, name)), cell) for name, cell in flatten(evidence.values, evidence.coverage))
+    notes = (
+        "A small gap says that the attributions add up; it does not say that they name causes.",
+        "Where two methods disagree on the order of the columns, no single order should be quoted.",
+        "At a small epsilon another run may order the columns differently; one run does not show that.",
+    )
+    blocks: list[Block] = [Prose("How to read this:", notes)]
+    if lines:
+        blocks.append(Table("validity-table", "Tests of the explanation", ("Test", "Value"), lines, "facts"))
+    blocks.append(how_table(evidence))
+    return Section("validity", title, question, "shown", tuple(blocks))
+
+
+def _attribution(attribution: Reader, errors: Reader) -> Figure:
+    """Attributions with their standard errors; a whisker is 1.96 of them to either side."""
+    found = {name: attribution.measure(name) for name in attribution.values}
+    rows, bars = [], []
+    for name, measured in sorted(found.items(), key=_by_size):
+        if measured is None:
+            continue
+        error = errors.number(_ERROR, name)
+        value = measured.value
+        bars.append(Bar(plain(name), value, *(() if error is None else (value - 1.96 * error, value + 1.96 * error))))
+        rows.append((text(name), _attributed(attribution, name), errors.upper(_ERROR, name)))
+    chart = Bars("attribution", "Attribution of each column", "attribution", tuple(bars))
+    columns = ("Column", "Attribution", "Standard error")
+    return Figure(chart, Table("attribution", "Attribution by column", columns, tuple(rows)))
+
+
+def _gap(reader: Reader) -> str:
+    gap = reader.number("completeness_gap")
+    if gap is None:
+        return "Completeness gap: not measured. Without it an attribution should not be read."
+    return (
+        "Completeness gap: the attributions miss the change of the model's output that they divide among the columns "
+        f"by {fixed(100 * gap, 2, 'up')} %."
+    )
+
+
+def _by_size(item: tuple[str, Measure | None]) -> tuple[float, str]:
+    name, found = item
+    return (0.0 if found is None else -abs(found.value), name)
+
+
+def _reads(found: Measure) -> Cell:
+    if found.low is None or found.high is None:
+        return text("no interval", "open")
+    return text("not told apart from 0") if found.low <= 0 <= found.high else text("matters")
+
+
+def _attributed(attribution: Reader, name: str) -> Cell:
+    cell = attribution.estimate(name, places=4)
+    return Cell(cell.text.removesuffix(" (no interval)"), cell.value, cell.coverage, cell.tone)

@@ -1,0 +1,182 @@
+"""How well the model does, for whom, and whether its probabilities can be believed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pellucid.report.blocks import ABSENT, Block, Cell, Figure, Prose, Section, Table, text
+from pellucid.report.charts import Bar, Curve, Dots, Panel, Reliability
+from pellucid.report.figures import exact, plain
+from pellucid.report.inputs import ReportInput
+from pellucid.report.reading import Reader, how_table, others
+from pellucid.report.sections.absent import not_measured
+
+__all__ = ["calibration", "performance", "subgroups"]
+
+_EXPLAIN: Final = "run.evaluate() or pellucid explain leaves it."
+_RATES: Final = (
+    ("selection_rate", "Selection rate"),
+    ("true_positive_rate", "True positive rate"),
+    ("false_positive_rate", "False positive rate"),
+    ("auc", "AUC"),
+    ("accuracy", "Accuracy"),
+)
+
+
+def performance(report: ReportInput) -> Section:
+    """AUC and accuracy with intervals beside the trivial model, and the ROC curve."""
+    title, question = "Performance", "How often is it right on people who did not train it?"
+    evidence = report.last("evaluation")
+    if evidence is None:
+        return not_measured("performance", title, question, "evaluation", _EXPLAIN)
+    reader = Reader.of(evidence)
+    measures = (
+        ("auc", "AUC"),
+        ("accuracy", "Accuracy"),
+        ("majority_accuracy", "Accuracy of always saying the more frequent class"),
+        ("base_rate", "Base rate of the positive class"),
+    )
+    rows = tuple((text(label), reader.estimate(key), reader.units(key)) for key, label in measures)
+    table = Table("performance-table", "Performance, with 95 % intervals", ("Measure", "Estimate", "Units"), rows)
+    blocks: list[Block] = []
+    threshold = reader.number("threshold")
+    if threshold is not None:
+        blocks.append(
+            Prose(
+                f"Accuracy counts a prediction as positive from a probability of {exact(threshold)} on; "
+                "AUC needs no threshold."
+            )
+        )
+    blocks.append(table)
+    points = reader.readers("roc")
+    pairs = [(p.number("fpr"), p.number("tpr")) for p in points]
+    curve = tuple((x, y) for x, y in pairs if x is not None and y is not None)
+    if len(curve) > 1:
+        lines = tuple((_bare(p, "fpr"), _bare(p, "tpr")) for p in points)
+        roc = Table("roc", "Points of the ROC curve", ("False positive rate", "True positive rate"), lines)
+        blocks.append(Figure(Curve("roc", "ROC curve", curve), roc))
+    else:
+        blocks.append(Prose("ROC curve: not measured.", tone="open"))
+    blocks += others(evidence, *(key for key, _ in measures), "roc", "threshold")
+    blocks.append(how_table(evidence))
+    return Section("performance", title, question, "shown", tuple(blocks))
+
+
+def subgroups(report: ReportInput) -> Section:
+    """Rates by group with intervals; small groups are suppressed, not shown as 0."""
+    title, question = "Subgroups and fairness", "Does it do as well, and say yes as often, for every group?"
+    evidence = report.last("fairness")
+    if evidence is None:
+        return not_measured("subgroups", title, question, "fairness", _EXPLAIN)
+    reader = Reader.of(evidence)
+    columns = reader.reader("columns")
+    blocks: list[Block] = [
+        Prose(
+            "A gap is the greatest difference between two groups: 0 is none, 1 is the greatest there can be. Whether a "
+            "gap is unjust is for people to say; see intended use."
+        )
+    ]
+    if columns is None or not columns.values:
+        blocks.append(Prose("No column was compared: the schema declares none as special.", tone="open"))
+        return Section("subgroups", title, question, "shown", (*blocks, how_table(evidence)))
+    for name in sorted(columns.values):
+        column = columns.reader(name)
+        if column is not None:
+            blocks += _column(name, column)
+    blocks += others(evidence, "columns", "minimum_cell")
+    blocks.append(how_table(evidence))
+    return Section("subgroups", title, question, "shown", tuple(blocks))
+
+
+def _column(name: str, column: Reader) -> list[Block]:
+    shown, key = plain(name), _anchor(name)
+    gaps = Table(
+        f"gaps-{key}",
+        f"Gaps by {shown}",
+        ("Gap", "Estimate", "Units"),
+        tuple(
+            (text(label), column.estimate(path), column.units(path))
+            for path, label in (
+                ("demographic_parity_difference", "Demographic parity difference"),
+                ("equalized_odds_difference", "Equalized odds difference"),
+            )
+        ),
+    )
+    groups = sorted(column.readers("groups"), key=lambda group: str(group.get("group")))
+    rows = [(group.words("group"), group.exact("n"), *(group.estimate(rate) for rate, _ in _RATES)) for group in groups]
+    suppressed = column.texts("suppressed") or ()
+    rows += [
+        (text(group), *(text("suppressed", "open") for _ in range(1 + len(_RATES)))) for group in sorted(suppressed)
+    ]
+    table = Table(
+        f"groups-{key}",
+        f"Groups by {shown}, with 95 % intervals",
+        ("Group", "Units", *(label for _, label in _RATES)),
+        tuple(rows),
+    )
+    panels = tuple(panel for rate, label in _RATES if (panel := Panel(label, _bars(groups, rate))).groups)
+    if not panels:
+        return [gaps, table]
+    return [Figure(Dots(f"groups-{key}", f"Groups by {shown}", panels), table, beside=gaps)]
+
+
+def calibration(report: ReportInput) -> Section:
+    """Calibration error, Brier score and the reliability curve."""
+    title, question = "Calibration", "When it says 70 %, does it happen in 70 of 100 cases?"
+    evidence = report.last("calibration")
+    if evidence is None:
+        return not_measured("calibration", title, question, "calibration", _EXPLAIN)
+    reader = Reader.of(evidence)
+    facts = Table(
+        "calibration-table",
+        "Calibration, with 95 % intervals",
+        ("Measure", "Estimate", "Units"),
+        (
+            (text("Expected calibration error (0 is best)"), reader.estimate("ece"), reader.units("ece")),
+            (text("Brier score (0 is best)"), reader.estimate("brier"), reader.units("brier")),
+        ),
+    )
+    blocks: list[Block] = [facts]
+    bins = reader.readers("bins")
+    predicted = [b.number("predicted") for b in bins]
+    observed = [b.measure("observed") for b in bins]
+    rows = tuple((_range(b), _bare(b, "predicted"), b.estimate("observed"), b.units("observed")) for b in bins)
+    if rows:
+        table = Table("bins", "Bins", ("Predicted range", "Mean prediction", "Observed rate", "Units"), rows)
+        known = [(p, o) for p, o in zip(predicted, observed, strict=True) if p is not None and o is not None]
+        if known:
+            chart = Reliability(
+                "reliability",
+                "Reliability curve",
+                tuple(p for p, _ in known),
+                tuple(Bar("", o.value, o.low, o.high) for _, o in known),
+            )
+            blocks.append(Figure(chart, table))
+        else:
+            blocks.append(table)
+    blocks += others(evidence, "ece", "brier", "bins")
+    blocks.append(how_table(evidence))
+    return Section("calibration", title, question, "shown", tuple(blocks))
+
+
+def _bars(groups: list[Reader], rate: str) -> tuple[Bar, ...]:
+    """One dot a group; a group keeps its shape in every panel, also where another is not measured."""
+    found = ((shape, str(group.get("group")), group.measure(rate)) for shape, group in enumerate(groups))
+    return tuple(Bar(plain(name), m.value, m.low, m.high, shape) for shape, name, m in found if m is not None)
+
+
+def _range(bin_: Reader) -> Cell:
+    low, high = bin_.number("low"), bin_.number("high")
+    if low is None or high is None:
+        return ABSENT
+    return Cell(f"{exact(low)} to {exact(high)}", [low, high], (bin_.coverage,))
+
+
+def _bare(reader: Reader, path: str) -> Cell:
+    cell = reader.estimate(path)
+    return Cell(cell.text.removesuffix(" (no interval)"), cell.value, cell.coverage, cell.tone)
+
+
+def _anchor(name: str) -> str:
+    """An id for any name: letters and digits stay, the rest is its code point."""
+    return "".join(c if c.isascii() and c.isalnum() else f"-{ord(c):x}-" for c in name)

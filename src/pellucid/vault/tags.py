@@ -1,0 +1,58 @@
+"""Split tags: a random number for every unit, drawn once at sealing.
+
+A unit is in the test part if its tag is below the test share. Whether one person is in test therefore depends on no
+other person, and stays as it is when people are added or erased.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+from pellucid.errors import BadPlan
+from pellucid.vault.arrow import pa, pc
+from pellucid.vault.groups import TAG
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["TAG", "draw_tags", "in_test"]
+
+
+def draw_tags(units: pa.ChunkedArray | int) -> pa.Array:
+    """One uniform ``uint64`` a row from the operating system's generator; rows of one unit share theirs.
+
+    Args:
+        units: The column that names a person, without nulls; or the number of rows where each is another person.
+    """
+    import numpy as np
+
+    if isinstance(units, int):
+        return pa.array(np.frombuffer(os.urandom(8 * units), dtype=np.uint64))
+    codes: Any = pc.dictionary_encode(units).combine_chunks()
+    tags = pa.array(np.frombuffer(os.urandom(8 * len(codes.dictionary)), dtype=np.uint64))
+    return tags.take(codes.indices)
+
+
+def in_test(tags: npt.NDArray[np.uint64], share: float) -> npt.NDArray[np.bool_]:
+    """Whether each tag is in the test part: ``tag < floor(share * 2**64)``, exactly.
+
+    A larger share contains the test part of every smaller one.
+
+    Args:
+        tags: Shape (n,), ``uint64``.
+        share: The test share, in [0, 1].
+
+    Raises:
+        BadPlan: ``share`` is outside [0, 1] or not a number.
+    """
+    import numpy as np
+
+    if not 0 <= share <= 1:  # false for NaN too
+        raise BadPlan("the test share must be between 0 and 1", where="test")
+    if share == 1:  # 2**64 itself is no uint64
+        return np.ones(len(tags), dtype=np.bool_)
+    # Multiplying by a power of two is exact, so int() is the floor of the true product.
+    return np.asarray(tags, dtype=np.uint64) < np.uint64(int(math.ldexp(share, 64)))

@@ -1,0 +1,408 @@
+"""The ledger: what is admitted, what counts, and that no order of events makes it count less."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import json
+import math
+import re
+from fractions import Fraction
+
+import pytest
+import rfc8785
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pellucid.errors import BadPlan, BudgetExceeded, Unverified
+from pellucid.keys import SigningKey
+from pellucid.log.entries import Entry, parse, seal_record
+from pellucid.privacy import Ledger, Plan, accounting, check_new_budget, order_for
+from pellucid.privacy.spending import Budget, divergence_of, sum_up
+
+KEY = SigningKey.generate("ana")
+NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+DELTA = 1e-5
+
+
+def plan_of(noise: float, epochs: float = 2.0, **more) -> Plan:
+    return Plan.of(
+        **{
+            "noise_multiplier": noise,
+            "delta": DELTA,
+            "units": 32_000,
+            "test": 0.3,
+            "batch": 512,
+            "epochs": epochs,
+            "clip": 1.0,
+        }
+        | more
+    )
+
+
+BIG, SMALL = plan_of(1.5), plan_of(5.0)  # epsilon near 1.0 and 0.1
+
+
+class Log:
+    """A real log's entries, signed and parsed, without the store."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def add(self, kind: str, **fields) -> None:
+        self.entries.append(parse(len(self.entries), seal_record(kind, fields, KEY, NOON)))
+
+    def budget(self, epsilon: float = 3.0, delta: float = DELTA, dataset: str = "applicants", order=None) -> Log:
+        self.add("budget", dataset=dataset, epsilon=epsilon, delta=delta, order=order or order_for(epsilon, delta))
+        return self
+
+    def reserve(self, name: str, of: Plan, dataset: str = "applicants", **more) -> Log:
+        fields = {
+            "reservation": name,
+            "dataset": dataset,
+            "run": f"risk@{name}",
+            "plan": of.record(),
+            "events": of.events,
+            "epsilon": of.epsilon,
+            "delta": of.delta,
+            "purpose": "credit scoring",
+        }
+        self.add("reserve", **{**fields, **more})
+        return self
+
+    def settle(self, name: str, status: str, steps: int) -> Log:
+        self.add("settle", reservation=name, status=status, steps=steps)
+        return self
+
+    def ledger(self, dataset: str = "applicants") -> Ledger:
+        return Ledger.fold(self.entries, dataset)
+
+
+def log() -> Log:
+    return Log().budget()
+
+
+# -- the fixed order --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("epsilon", "delta"), [(0.5, 1e-5), (3.0, 1e-5), (8.0, 1e-6), (20.0, 1e-9)])
+def test_order_for_lets_the_largest_composition_of_gaussians_fit(epsilon, delta):
+    """Against a search over the orders by what each would admit: steps of the Gaussian mechanism with noise 50."""
+    gaussian = [{"kind": "poisson_gaussian", "sample_rate": "1", "noise_multiplier": "50", "count": 1}]
+
+    def admitted(order: float) -> float:
+        return Budget(epsilon, delta, order).cap / accounting.rdp(gaussian, order)
+
+    best = order_for(epsilon, delta)
+    whole = [order for order in accounting.ORDERS if order.is_integer()]
+    assert admitted(best) == pytest.approx(max(map(admitted, whole)), rel=1e-9)
+
+
+def test_the_cap_converts_back_to_the_budget_and_never_above():
+    for epsilon, delta in itertools.product((0.5, 3.0, 8.0), (1e-9, 1e-5)):
+        budget = Budget(epsilon, delta, order_for(epsilon, delta))
+        assert epsilon - 1e-9 < budget.epsilon_of(budget.cap) < epsilon
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "delta"),
+    [
+        (0, 1e-5),
+        (-1, 1e-5),
+        (math.nan, 1e-5),
+        (math.inf, 1e-5),
+        (True, 1e-5),
+        (1, 0),
+        (1, 1),
+        (1, math.nan),
+        (1, 1e-13),
+        ("1", 1e-5),
+        (1e-6, 1e-9),
+    ],
+)
+def test_a_budget_that_cannot_be_meant_is_refused(epsilon, delta):
+    with pytest.raises(BadPlan):
+        order_for(epsilon, delta)
+    with pytest.raises(BadPlan):
+        check_new_budget(Ledger("applicants", None), epsilon, delta)
+
+
+# -- admission --------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_budget_nothing_is_admitted():
+    with pytest.raises(BudgetExceeded, match="no privacy budget") as caught:
+        Log().ledger().admit(SMALL)
+    assert caught.value.exit_code == 1
+    document = Log().ledger().document()
+    assert (document["epsilon"], document["left"], document["spent"], document["runs"]) == (None, None, 0.0, [])
+
+
+def test_a_first_plan_is_held_to_pld():
+    """The plan's own epsilon fits to the last millionth, though its Rényi epsilon at the fixed order does not."""
+    ledger = Log().budget(BIG.epsilon).ledger()
+    assert ledger.budget.epsilon_of(accounting.rdp(BIG.events, ledger.budget.order)) > BIG.epsilon
+    ledger.admit(BIG)
+    with pytest.raises(BudgetExceeded):
+        Log().budget(BIG.epsilon - 1e-6).ledger().admit(BIG)
+
+
+def test_after_a_first_plan_held_to_pld_nothing_more_is_admitted_whatever_it_did_not_use():
+    for end in ([], [("stopped", 1)], [("complete", BIG.steps)], [("abandoned", 0)]):
+        spent = Log().budget(BIG.epsilon).reserve("a", BIG)
+        for status, steps in end:
+            spent.settle("a", status, steps)
+        with pytest.raises(BudgetExceeded):
+            spent.ledger().admit(plan_of(200.0, 0.05))
+
+
+def test_a_run_that_took_no_step_leaves_the_whole_budget():
+    ledger = Log().budget(BIG.epsilon).reserve("a", BIG).settle("a", "stopped", 0).ledger()
+    assert (ledger.spent, ledger.reserved, ledger.left) == (0.0, 0.0, BIG.epsilon)
+    ledger.admit(BIG)
+
+
+def test_after_the_first_plan_the_renyi_total_at_the_fixed_order_decides():
+    """A naive twin: count how many equal plans fit, by hand and by admission."""
+    book = Log().budget(1.0)
+    order = book.ledger().budget.order
+    one = accounting.rdp(SMALL.events, order)
+    room = 1.0 - (math.log1p(-1 / order) - math.log(DELTA * order) / (order - 1))
+    expected = math.floor(room / one)
+    for admitted in range(expected + 1):
+        try:
+            book.ledger().admit(SMALL)
+        except BudgetExceeded:
+            break
+        book.reserve(str(admitted), SMALL)
+    assert 1 < admitted == expected
+
+
+def test_what_was_admitted_is_within_the_budget_by_the_other_accountant_too():
+    book, plans = Log().budget(1.0), itertools.cycle([SMALL, plan_of(8.0, 5)])
+    while True:
+        try:
+            book.ledger().admit(plan := next(plans))
+        except BudgetExceeded:
+            break
+        book.reserve(str(len(book.entries)), plan).settle(str(len(book.entries) - 1), "complete", plan.steps)
+    ledger = book.ledger()
+    assert len(ledger.runs) > 3
+    joint = accounting.epsilon([event for run in ledger.runs for event in run.events], DELTA, "pld")
+    assert 0.6 < joint <= 1.0
+
+
+def test_the_refusal_says_spent_asked_left_and_what_would_fit():
+    ledger = Log().budget(1.0).reserve("a", BIG).settle("a", "complete", BIG.steps).reserve("b", SMALL).ledger()
+    with pytest.raises(BudgetExceeded) as caught:
+        ledger.admit(BIG)
+    for part in (f"{ledger.spent} spent", f"{ledger.reserved} reserved", f"{ledger.left} is left of 1.0", "asks for"):
+        assert part in caught.value.what
+    assert caught.value.where == "applicants"
+
+
+def test_what_is_said_to_fit_does_fit():
+    ledger = Log().budget(1.5).reserve("a", BIG).settle("a", "complete", BIG.steps).ledger()
+    asked = plan_of(1.5, 20)
+    with pytest.raises(BudgetExceeded) as caught:
+        ledger.admit(asked)
+    noise, steps = map(float, re.match(r"a noise multiplier of (\S+) fits, or (\d+) of", caught.value.fix).groups())
+    ledger.admit(plan_of(noise, 20))
+    shorter = plan_of(1.5, steps / asked.steps * 20 - 1e-9)
+    assert shorter.steps == steps < asked.steps
+    ledger.admit(shorter)
+    with pytest.raises(BudgetExceeded):
+        ledger.admit(plan_of(noise - 0.01, 20))
+    with pytest.raises(BudgetExceeded):
+        ledger.admit(plan_of(1.5, (steps + 1) / asked.steps * 20 - 1e-9))
+
+
+def test_a_plan_of_which_not_one_step_fits_is_told_so():
+    ledger = Log().budget(BIG.epsilon).reserve("a", BIG).ledger()
+    with pytest.raises(BudgetExceeded, match="asks for") as caught:
+        ledger.admit(SMALL)
+    assert "not one step" in caught.value.fix
+
+
+def test_two_open_reservations_count_together():
+    both = log().reserve("a", BIG).reserve("b", BIG).ledger()
+    one = log().reserve("a", BIG).ledger()
+    assert both.spent == one.spent == 0.0
+    assert both.reserved > one.reserved > 0
+    assert both.left < one.left < 3.0
+
+
+# -- what counts ------------------------------------------------------------------------------------------------------
+
+
+def test_steps_not_taken_go_back_to_the_filter_and_an_abandoned_run_counts_whole():
+    def left(status: str, steps: int) -> float:
+        return log().reserve("a", BIG).reserve("b", BIG).settle("a", status, steps).ledger().left
+
+    whole = log().reserve("a", BIG).reserve("b", BIG).ledger().left
+    assert left("complete", BIG.steps) == left("abandoned", BIG.steps) == left("abandoned", 0) == whole
+    assert left("complete", 3) == whole  # a contradiction counts whole
+    rising = [left("stopped", steps) for steps in (BIG.steps, 50, 5, 0)]
+    assert rising == sorted(rising)
+    assert rising[0] == whole < rising[1] < rising[-1]
+
+
+def test_the_claim_of_a_stopped_run_stays_that_of_its_plan():
+    (run,) = log().reserve("a", BIG).settle("a", "stopped", 3).ledger().document()["runs"]
+    assert (run["epsilon"], run["steps"], run["steps_planned"], run["status"]) == (BIG.epsilon, 3, BIG.steps, "stopped")
+
+
+def test_settling_twice_counts_the_most():
+    def ledger(*ends: tuple[str, int]) -> Ledger:
+        book = log().reserve("b", SMALL).reserve("a", BIG)
+        for end in ends:
+            book.settle("a", *end)
+        return book.ledger()
+
+    for ends in itertools.permutations([("stopped", 5), ("stopped", 30)]):
+        assert ledger(*ends).spent == ledger(("stopped", 30)).spent
+    for ends in itertools.permutations([("stopped", 5), ("abandoned", 0)]):
+        assert ledger(*ends).spent == ledger(("abandoned", 0)).spent
+        assert ledger(*ends).runs[1].status == "abandoned"
+
+
+def test_a_single_run_is_reported_at_its_own_claim_and_two_at_their_joint_renyi():
+    one = log().reserve("a", BIG).settle("a", "complete", BIG.steps).ledger()
+    assert one.spent == BIG.epsilon
+    two = log().reserve("a", BIG).reserve("b", SMALL).ledger()
+    joint = accounting.rdp([*BIG.events, *SMALL.events], two.budget.order)
+    assert two.reserved == pytest.approx(two.budget.epsilon_of(joint), abs=2e-6)
+    assert two.reserved >= two.budget.epsilon_of(joint)
+
+
+def test_a_claim_at_a_larger_delta_is_recomputed_at_the_budgets():
+    loose = plan_of(1.5, delta=2e-5)
+    ledger = Log().budget(3.0, 1e-6).reserve("a", loose).ledger()
+    assert ledger.reserved == accounting.epsilon(loose.events, 1e-6) > loose.epsilon
+
+
+def test_other_datasets_and_other_entries_are_left_alone():
+    book = log().budget(1.0, dataset="patients").reserve("x", BIG, dataset="patients").settle("x", "stopped", 3)
+    book.add("adopt", what="policies/access.cedar", sha256="0" * 64)
+    assert book.ledger().runs == ()
+    assert book.ledger("patients").runs[0].steps_taken == 3
+    assert book.ledger("nobody").budget is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([BIG, SMALL]),
+            st.sampled_from(["reserved", "complete", "stopped", "abandoned"]),
+            st.integers(0, 88),
+        ),
+        max_size=6,
+    )
+)
+def test_the_parts_add_up_and_no_admitted_history_exceeds_the_budget(history):
+    book, admitted = Log().budget(1.3), 0
+    for place, (plan, status, steps) in enumerate(history):
+        before = book.ledger()
+        try:
+            before.admit(plan)
+        except BudgetExceeded:
+            continue
+        book.reserve(str(place), plan)
+        admitted += 1
+        assert book.ledger().left <= before.left
+        if status != "reserved":
+            held = book.ledger()
+            book.settle(str(place), status, steps)
+            assert book.ledger().left >= held.left
+    ledger = book.ledger()
+    assert len(ledger.runs) == admitted
+    assert 0 <= ledger.left <= 1.3
+    assert ledger.spent + ledger.reserved <= 1.3 + 1e-6
+    assert ledger.spent + ledger.reserved + ledger.left == pytest.approx(1.3, abs=2e-6)
+    document = ledger.document()
+    assert json.loads(rfc8785.dumps(document)) == document
+
+
+@given(st.lists(st.floats(0, 10), max_size=20), st.floats(5e-324, 1e-12))
+def test_sums_are_rounded_up_and_no_spending_is_too_small_to_count(divergences, tiny):
+    total = sum_up(divergences)
+    assert Fraction(total) >= sum(map(Fraction, divergences), Fraction(0))
+    assert sum_up([total, tiny]) > total or total == 0
+    assert sum_up([*divergences, tiny]) >= total
+
+
+def test_the_first_steps_of_several_events_are_counted_in_order():
+    a, b = BIG.events[0], SMALL.events[0]
+    whole = divergence_of([a, b], a["count"] + b["count"], 8.0)
+    assert whole == pytest.approx(accounting.rdp([a, b], 8.0), rel=1e-12)
+    assert divergence_of([a, b], a["count"], 8.0) == accounting.rdp([a], 8.0)
+    assert divergence_of([a, b], a["count"] + 3, 8.0) == accounting.rdp([a, {**b, "count": 3}], 8.0)
+    assert divergence_of([a, b], 0, 8.0) == 0.0
+
+
+# -- changing the budget ----------------------------------------------------------------------------------------------
+
+
+def test_lowering_a_budget_below_what_is_spent_is_refused():
+    ledger = log().reserve("a", BIG).reserve("b", BIG).settle("a", "complete", BIG.steps).ledger()
+    used = ledger.spent + ledger.reserved
+    check_new_budget(ledger, used + 0.01, DELTA, units=32_000)
+    check_new_budget(ledger, 8.0, DELTA, units=32_000)
+    for epsilon, delta in ((used - 0.01, DELTA), (used, DELTA / 100)):
+        with pytest.raises(BadPlan, match="already") as caught:
+            check_new_budget(ledger, epsilon, delta, units=32_000)
+        assert caught.value.where == "epsilon"
+
+
+def test_the_same_budget_may_be_set_again_even_if_one_plan_filled_it():
+    check_new_budget(Log().budget(BIG.epsilon).reserve("a", BIG).ledger(), BIG.epsilon, DELTA)
+
+
+def test_a_delta_that_could_give_a_person_away_is_refused():
+    with pytest.raises(BadPlan, match="1/1000"):
+        check_new_budget(Ledger("applicants", None), 3.0, 1e-3, units=1000)
+
+
+def test_the_order_is_fixed_by_the_first_reservation():
+    before = Log().budget(3.0).budget(8.0).ledger()
+    assert before.budget.order == order_for(8.0, DELTA) != order_for(3.0, DELTA)
+    after = Log().budget(3.0).reserve("a", BIG).budget(8.0).ledger()
+    assert (after.budget.epsilon, after.budget.order) == (8.0, order_for(3.0, DELTA))
+
+
+# -- a log that cannot be ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda: Log().reserve("a", BIG),
+        lambda: log().reserve("a", BIG).reserve("a", BIG),
+        lambda: log().reserve("a", BIG, dataset="patients").reserve("a", BIG),
+        lambda: log().settle("a", "stopped", 0),
+        lambda: log().reserve("a", BIG).settle("a", "stopped", BIG.steps + 1),
+        lambda: log().reserve("a", BIG).settle("a", "stopped", -1),
+        lambda: log().reserve("a", BIG).settle("a", "stopped", None),
+        lambda: log().reserve("a", BIG).settle("a", "reserved", 0),
+        lambda: log().reserve("a", BIG, events=SMALL.events),
+        lambda: log().reserve("a", BIG, events=[]),
+        lambda: log().reserve("a", BIG, epsilon=0.5),
+        lambda: log().reserve("a", BIG, plan=None, epsilon=-1),
+        lambda: log().reserve("a", BIG, plan={**BIG.record(), "clip": 0}),
+        lambda: Log().budget(3.0, order=1.0),
+        lambda: Log().budget(3.0, order="8"),
+        lambda: Log().budget(-3.0, order=8.0),
+        lambda: Log().budget(3.0, delta=0, order=8.0),
+    ],
+)
+def test_a_ledger_that_cannot_be_is_refused_and_its_entry_named(spoil):
+    book = spoil()
+    with pytest.raises(Unverified) as caught:
+        book.ledger()
+    assert caught.value.where.startswith(f"log entry {len(book.entries) - 1}")
+
+
+def test_a_release_without_a_plan_counts_by_its_events():
+    book = log().reserve("a", BIG, plan=None)
+    assert book.ledger().reserved == log().reserve("a", BIG).ledger().reserved

@@ -1,0 +1,159 @@
+"""Events: one reading of every number, and nothing skipped."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pellucid.errors import Unverified
+from pellucid.privacy.events import (
+    MAX_COUNT,
+    MAX_EVENTS,
+    Event,
+    decimal_text,
+    parse_events,
+    round_epsilon_down,
+    round_epsilon_up,
+)
+
+GOOD = {"kind": "poisson_gaussian", "sample_rate": "0.02", "noise_multiplier": "1.1", "count": 10}
+positive = st.floats(min_value=1e-9, max_value=1e9)
+
+
+@given(positive)
+def test_a_decimal_text_is_plain_and_is_exactly_the_number(number):
+    text = decimal_text(number)
+    assert float(text) == number
+    assert set(text) <= set("0123456789.")
+
+
+@given(st.integers(1, 10**12), st.integers(1, 10**12), st.integers(1, MAX_COUNT), st.floats(1e-3, 1e6))
+def test_a_record_parses_to_the_same_event(batch, more, count, noise):
+    event = Event(batch / (batch + more), noise, count)
+    assert parse_events([event.record()]) == (event,)
+
+
+@given(positive)
+def test_rounding_up_is_never_less_within_a_millionth_and_idempotent(epsilon):
+    up = round_epsilon_up(epsilon)
+    assert up >= epsilon
+    assert Fraction(up) - Fraction(epsilon) <= Fraction(1, 10**6) + Fraction(math.ulp(epsilon))
+    assert round_epsilon_up(up) == up
+    assert Decimal(repr(up)).as_tuple().exponent >= -6
+
+
+@given(positive)
+def test_rounding_down_is_never_more_within_a_millionth_and_idempotent(epsilon):
+    down = round_epsilon_down(epsilon)
+    assert down <= epsilon
+    assert Fraction(epsilon) - Fraction(down) <= Fraction(1, 10**6) + Fraction(math.ulp(epsilon))
+    assert round_epsilon_down(down) == down
+
+
+@pytest.mark.parametrize(
+    ("given", "up", "down"),
+    [
+        (0.0, 1e-6, 0.0),
+        (-1.0, 1e-6, 0.0),
+        (1.234567, 1.234567, 1.234567),
+        (0.1 + 0.2, 0.300001, 0.3),
+        (5e-324, 1e-6, 0.0),
+    ],
+)
+def test_rounding_of_known_numbers(given, up, down):
+    assert (round_epsilon_up(given), round_epsilon_down(given)) == (up, down)
+
+
+def test_equal_mechanisms_are_merged_and_order_is_canonical():
+    other = {**GOOD, "noise_multiplier": "0.9"}
+    assert parse_events([GOOD, other, GOOD]) == (Event(0.02, 0.9, 10), Event(0.02, 1.1, 20))
+    assert parse_events([GOOD, {**GOOD, "sample_rate": "0.020"}]) == (Event(0.02, 1.1, 20),)
+
+
+NOT_DECIMAL = [
+    "",
+    "nan",
+    "inf",
+    "-1",
+    "+1",
+    " 1",
+    "1 ",
+    "1e-2",
+    "0x1",
+    "1_0",
+    ".5",
+    "5.",
+    "01",
+    "1,5",
+    "0",
+    "0.0",
+    "٣",
+    0.02,
+    1,
+    None,
+    ["1"],
+]
+
+
+@pytest.mark.parametrize("name", ["sample_rate", "noise_multiplier"])
+@pytest.mark.parametrize("text", NOT_DECIMAL, ids=repr)
+def test_a_malformed_string_is_refused(name, text):
+    with pytest.raises(Unverified) as caught:
+        parse_events([{**GOOD, name: text}])
+    assert caught.value.where == f"events[0].{name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("sample_rate", "1.0000000000000003"),
+        ("sample_rate", "2"),
+        ("sample_rate", "0." + "0" * 47 + "1" * 9),
+        ("noise_multiplier", "0.0009"),
+        ("noise_multiplier", "1000001"),
+    ],
+)
+def test_a_number_out_of_range_is_refused(name, text):
+    with pytest.raises(Unverified):
+        parse_events([{**GOOD, name: text}])
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.0, "1", None, True, MAX_COUNT + 1])
+def test_a_count_that_is_none_is_refused(count):
+    with pytest.raises(Unverified, match="count"):
+        parse_events([{**GOOD, "count": count}])
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "Poisson_gaussian", "poisson-gaussian", "", None, ["poisson_gaussian"]])
+def test_an_unknown_kind_is_refused_never_skipped(kind):
+    with pytest.raises(Unverified, match="unknown kind"):
+        parse_events([GOOD, {**GOOD, "kind": kind}])
+
+
+@pytest.mark.parametrize("name", list(GOOD))
+def test_a_missing_field_is_refused(name):
+    with pytest.raises(Unverified):
+        parse_events([{key: value for key, value in GOOD.items() if key != name}])
+
+
+def test_an_unknown_field_is_refused():
+    with pytest.raises(Unverified, match="exactly the fields"):
+        parse_events([{**GOOD, "sensitivity": "2"}])
+
+
+@pytest.mark.parametrize("records", [[], None, "x", {}, GOOD, 3, [None], ["x"], [[GOOD]]], ids=repr)
+def test_what_is_not_a_list_of_events_is_refused(records):
+    with pytest.raises(Unverified):
+        parse_events(records)
+
+
+def test_too_much_is_refused():
+    with pytest.raises(Unverified, match="more than"):
+        parse_events([GOOD] * (MAX_EVENTS + 1))
+    with pytest.raises(Unverified, match="steps"):
+        parse_events([{**GOOD, "count": MAX_COUNT}, GOOD])

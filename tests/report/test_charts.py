@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pellucid.report.charts import Bar, Bars, Bounds, Budget, Curve, Dots, Panel, Reliability, draw
+from pellucid.report.svg import Scale, ticks
+
+NS = "{http://www.w3.org/2000/svg}"
+BAR = Bar("a", 0.3, 0.2, 0.4)
+CHARTS: list[Any] = [
+    Bars("k", "Title", "axis", (BAR, Bar("b", -0.1, -0.2, 0.0), Bar("c", 0.0))),
+    Bars("k", "Title", "axis", ()),
+    Bars("k", "Title", "axis", (Bar("zero", 0.0),)),
+    Curve("k", "Title", ((0.0, 0.0), (0.2, 0.7), (1.0, 1.0))),
+    Reliability("k", "Title", (0.1, 0.9), (BAR, Bar("", 0.8))),
+    Dots("k", "Title", (Panel("rate", (BAR, Bar("b", 1.0, 0.9, 1.0, 1), Bar("c", 0.0, 0.0, 0.1, 2))),)),
+    Budget("k", "Title", 8.0, 2.0, 1.0),
+    Budget("k", "Title", None, 0.0, 0.0),
+    Budget("k", "Title", 1.0, 2.0, 1.0),
+    Bounds("k", "Title", 0.0, 3.0),
+    Bounds("k", "Title", 4.0, 3.0),
+]
+
+
+def tree(chart: Any) -> ET.Element:
+    return ET.fromstring(draw(chart))  # noqa: S314 - reads only what the test drew
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_every_chart_has_a_name_and_a_description(chart: Any) -> None:
+    svg = tree(chart)
+    assert svg.get("role") == "img"
+    named = {child.get("id"): child.text for child in svg if child.tag in {f"{NS}title", f"{NS}desc"}}
+    labels = (svg.get("aria-labelledby") or "").split()
+    assert len(labels) == 2
+    assert all(named[label] for label in labels)
+    assert named[labels[0]] == "Title"
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_no_chart_refers_to_anything_outside(chart: Any) -> None:
+    drawn = draw(chart)
+    assert re.findall(r"https?://[^\"]+", drawn) == ["http://www.w3.org/2000/svg"]
+    assert set(re.findall(r"url\(([^)]*)\)", drawn)) <= {"#chart-k-hatch"}
+    assert not re.search(r"<(script|image|use|foreignObject|a|style)\b|\bon\w+=", drawn)
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_everything_is_drawn_inside_the_image(chart: Any) -> None:
+    svg = tree(chart)
+    _, _, width, height = (float(v) for v in (svg.get("viewBox") or "").split())
+    for item in svg.iter():
+        if item.tag in {f"{NS}line", f"{NS}rect", f"{NS}circle"} and "hatch" not in (item.get("class") or ""):
+            xs = [float(item.get(k, 0)) for k in ("x", "x1", "x2", "cx") if item.get(k)]
+            ys = [float(item.get(k, 0)) for k in ("y", "y1", "y2", "cy") if item.get(k)]
+            assert all(0 <= x <= width for x in xs)
+            assert all(0 <= y <= height for y in ys)
+
+
+def test_bars_have_the_lengths_of_their_values() -> None:
+    svg = tree(Bars("k", "t", "axis", (Bar("a", 0.4), Bar("b", 0.2), Bar("c", -0.1))))
+    shown = [item for item in svg.iter(f"{NS}rect") if item.get("class") in {"c-bar", "c-hatched"}]
+    widths = [float(item.get("width", 0)) for item in shown]
+    assert widths[0] / widths[1] == pytest.approx(2, rel=1e-3)
+    assert widths[0] / widths[2] == pytest.approx(4, rel=1e-3)
+    assert [item.get("class") for item in shown] == ["c-bar", "c-bar", "c-hatched"]
+    zero = float(shown[0].get("x", 0))
+    assert float(shown[2].get("x", 0)) + widths[2] == pytest.approx(zero, abs=0.02)
+
+
+def test_a_budget_bar_divides_by_spent_and_reserved() -> None:
+    bars = [item for item in tree(Budget("k", "t", 8.0, 2.0, 1.0)).iter(f"{NS}rect") if item.get("y") == "8"]
+    room, spent, reserved = (float(item.get("width", 0)) for item in bars)
+    assert spent / room == pytest.approx(2 / 8, rel=1e-3)
+    assert reserved / room == pytest.approx(1 / 8, rel=1e-3)
+
+
+def test_a_curve_runs_through_its_points() -> None:
+    paths = [
+        p for p in tree(Curve("k", "t", ((0, 0), (0.25, 0.5), (1, 1)))).iter(f"{NS}path") if p.get("class") == "c-curve"
+    ]
+    assert paths[0].get("d") == "M44 296 L118 159 L340 22"
+
+
+def test_groups_keep_their_shape_where_another_is_absent() -> None:
+    first, second = Panel("x", (BAR, Bar("b", 0.5, shape=1))), Panel("y", (Bar("b", 0.5, shape=1),))
+    marks = [
+        i.get("class") for i in tree(Dots("k", "t", (first, second))).iter() if "c-mark " in (i.get("class") or "")
+    ]
+    assert marks == ["c-mark c-mark-0", "c-mark c-mark-1", "c-mark c-mark-1"]
+
+
+def test_more_than_thirty_bars_say_so() -> None:
+    drawn = draw(Bars("k", "t", "axis", tuple(Bar(f"c{i}", 1.0 - i / 100) for i in range(45))))
+    assert "The 30 largest of 45 are drawn." in drawn
+    assert drawn.count('class="c-bar"') == 30
+
+
+def test_drawing_is_deterministic() -> None:
+    assert [draw(chart) for chart in CHARTS] == [draw(chart) for chart in CHARTS]
+
+
+@pytest.mark.parametrize("words", ["<script>alert(1)</script>", '"><svg onload=x>', "a\u202eb", "\x00", "]]>", "&lt;"])
+def test_text_in_a_chart_is_escaped(words: str) -> None:
+    for chart in (
+        Bars("k", words, words, (Bar(words, 0.1),)),
+        Dots("k", words, (Panel(words, (Bar(words, 0.1),)),)),
+    ):
+        svg = tree(chart)
+        assert not [item for item in svg.iter() if item.tag in {f"{NS}script", f"{NS}svg"}][1:]
+        assert "onload" not in {name for item in svg.iter() for name in item.attrib}
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
+def test_ticks_are_few_round_and_inside(low: float, size: float) -> None:
+    high = low + size
+    values, places = ticks(low, high)
+    tolerance = 1e-6 * max(1.0, abs(low), abs(high))
+    assert 1 <= len(values) <= 6
+    assert all(low - tolerance <= value <= high + tolerance for value in values)
+    assert places >= 0
+
+
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.floats(-1e7, 1e7))
+def test_a_scale_never_leaves_its_ends(low: float, high: float, value: float) -> None:
+    assert 9.999 <= Scale(low, high, 10.0, 100.0)(value) <= 100.001

@@ -1,0 +1,460 @@
+"""Every way to lose the guarantee without noticing, noticed."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from pellucid.errors import Misuse, UnsupportedModel
+from pellucid.privacy import Plan
+from pellucid.train import private, problems
+from pellucid.train.probe import generated
+
+PLAN = Plan(epsilon=1.0, delta=1e-6, units=64, test=0.0, batch=16, epochs=1.0, clip=1.0, noise_multiplier=1.0)
+LOSS = nn.CrossEntropyLoss()
+X = torch.rand(64, 6, generator=torch.Generator().manual_seed(1))
+Y = (X[:, 0] > 0.5).long()
+
+
+class Around(nn.Module):
+    """A linear model with something done to its hidden rows."""
+
+    def __init__(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 6)
+        self.change = change
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.change(self.first(x)))
+
+
+class Remembers(nn.Module):
+    """Keeps a running mean, in a buffer or as a plain attribute."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.head = nn.Linear(6, 2)
+        if how == "attribute":
+            self.mean = torch.zeros(6)
+        elif how != "new attribute":
+            self.register_buffer("mean", torch.zeros(6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.how == "in place":
+            self.mean.mul_(0.9).add_(x.detach().mean(0))
+        else:
+            self.mean = x.detach().mean(0)
+        return self.head(x)
+
+
+class ConstantBuffer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(6, 2)
+        self.register_buffer("scale", torch.full((6,), 0.5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x * self.scale)
+
+
+class Functional(nn.Module):
+    """Uses a layer's weight behind its back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 6)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(nn.functional.linear(self.first(x), self.first.weight))
+
+
+def start(model: nn.Module, optimizer: torch.optim.Optimizer | None = None, x: torch.Tensor = X):  # type: ignore[no-untyped-def]
+    return private(model, optimizer or torch.optim.SGD(model.parameters(), lr=0.1), PLAN, x, Y)
+
+
+def frozen(module: nn.Module) -> nn.Module:
+    return module.requires_grad_(False)
+
+
+def mlp() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2))
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.BatchNorm1d(6),
+        nn.BatchNorm1d(6, affine=False),
+        nn.BatchNorm1d(6, track_running_stats=False),
+        frozen(nn.BatchNorm1d(6)),
+        nn.BatchNorm1d(6).eval(),
+        nn.SyncBatchNorm(6),
+        nn.LazyBatchNorm1d(),
+    ],
+    ids=["plain", "affine=False", "no running stats", "frozen", "eval", "sync", "lazy"],
+)
+def test_batch_norm_in_any_form_is_refused_and_named(norm: nn.Module) -> None:
+    found = problems(nn.Sequential(nn.Linear(6, 6), norm, nn.Linear(6, 2)), (6,))
+    assert isinstance(found[0], UnsupportedModel)
+    assert str(found[0].where).startswith("1 (")
+    assert "GroupNorm" in str(found[0].fix)
+
+
+def test_instance_norm_with_running_statistics_is_refused() -> None:
+    model = nn.Sequential(nn.Conv1d(1, 2, 3), nn.InstanceNorm1d(2, track_running_stats=True), nn.Flatten())
+    with pytest.raises(UnsupportedModel, match="track_running_stats=False"):
+        start(model)
+
+
+@pytest.mark.parametrize("how", ["in place", "assigned", "attribute", "new attribute"])
+def test_state_that_learns_in_a_forward_pass_is_refused_and_left_as_it_was(how: str) -> None:
+    model = Remembers(how)
+    before = getattr(model, "mean", None)
+    value = None if before is None else before.clone()
+    with pytest.raises(UnsupportedModel) as caught:
+        start(model)
+    assert caught.value.where == "mean"
+    assert getattr(model, "mean", None) is before
+    assert value is None or torch.equal(model.mean, value)
+
+
+def test_a_layer_with_parameters_and_a_buffer_is_refused_and_named() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.rand(6))
+            self.register_buffer("scale", torch.rand(6))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.weight * self.scale
+
+    with pytest.raises(UnsupportedModel, match="also holds a buffer") as caught:
+        start(nn.Sequential(nn.Linear(6, 6), Mixed()))
+    assert caught.value.where == "1 (Mixed)"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda h: h - h.mean(0),
+        lambda h: h / h.shape[0],
+        lambda h: h / h.abs().max(),
+        lambda h: h.flip(0),
+        lambda h: h.cumsum(0),
+        lambda h: torch.softmax(h @ h.T, 1) @ h,
+        lambda h: h.sort(0).values,
+        lambda h: nn.functional.batch_norm(h, None, None, training=True),
+    ],
+    ids=["centred", "batch size", "maximum", "flip", "cumsum", "attention", "sort", "functional batch norm"],
+)
+def test_a_model_that_couples_examples_is_refused(change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    with pytest.raises(UnsupportedModel, match="depends on the other rows"):
+        start(Around(change))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        mlp(),
+        nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5), nn.Linear(6, 2)),
+        nn.Sequential(nn.Linear(6, 8), nn.GroupNorm(2, 8), nn.ReLU(inplace=True), nn.Linear(8, 2)),
+        nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 2)),
+        Around(lambda h: nn.functional.dropout(h, 0.5)),
+        ConstantBuffer(),
+    ],
+    ids=["mlp", "dropout", "group norm", "layer norm", "functional dropout", "constant buffer"],
+)
+def test_a_sound_model_is_not_refused(model: nn.Module) -> None:
+    assert problems(copy.deepcopy(model), (6,)) == []
+    start(copy.deepcopy(model))
+
+
+def test_a_weight_used_behind_its_layer_is_refused_and_named() -> None:
+    with pytest.raises(UnsupportedModel) as caught:
+        start(Functional())
+    assert caught.value.where == "first.weight"
+
+
+def test_after_a_refusal_the_model_is_as_it_was() -> None:
+    model = Functional()
+    weights = copy.deepcopy(model.state_dict())
+    state = torch.random.get_rng_state()
+    with pytest.raises(UnsupportedModel):
+        start(model.eval())
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert not model.training
+    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
+    assert not any(part._forward_hooks for part in model.modules())
+    for parameter in model.parameters():
+        assert parameter.grad is None
+        assert not vars(parameter)
+
+
+def test_probes_never_see_a_private_row() -> None:
+    seen: list[torch.Tensor] = []
+
+    def spy(h: torch.Tensor) -> torch.Tensor:
+        return h
+
+    model = Around(spy)
+    handle = model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    start(model)
+    handle.remove()
+    assert seen
+    rows = {tuple(row.tolist()) for batch in seen for row in batch}
+    assert not rows & {tuple(row.tolist()) for row in X}
+
+
+def test_generated_rows_are_in_the_range_of_the_encoding() -> None:
+    floats = generated((50,), torch.float32)
+    assert floats.shape == (4, 50)
+    assert -1 <= floats.min() < 0 < floats.max() <= 1
+    assert set(generated((50,), torch.int64).flatten().tolist()) == {0, 1}
+
+
+def test_token_models_are_probed_with_integers() -> None:
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(9, 4)
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.table(x).mean(1))
+
+    start(Tokens(), x=torch.randint(0, 9, (64, 6)))
+
+
+def test_gradients_of_mixed_up_rows_are_refused() -> None:
+    """Their mean is right, so only the comparison row by row can find it."""
+
+    class Rolled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):  # type: ignore[no-untyped-def]
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+            return gradient.roll(1, 0)
+
+    class Wrong(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(6, 2, bias=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return Rolled.apply(self.head(x))
+
+    with pytest.raises(UnsupportedModel, match="not what the gradient says"):
+        start(Wrong())
+
+
+def test_a_model_that_fails_or_gives_no_rows_is_refused() -> None:
+    with pytest.raises(UnsupportedModel, match="failed"):
+        start(nn.Linear(5, 2))
+    with pytest.raises(UnsupportedModel, match="one row for each"):
+        start(Around(lambda h: h.sum(0)))
+    with pytest.raises(UnsupportedModel, match="no shape yet"):
+        start(nn.Sequential(nn.LazyLinear(2)))
+    assert "no parameter is trainable" in str(problems(frozen(mlp()), (6,))[0])
+
+
+# -- optimizers ----------------------------------------------------------------------------------------------------
+
+
+def test_a_trainable_parameter_in_no_optimizer_is_refused_and_named() -> None:
+    model = mlp()
+    with pytest.raises(Misuse) as caught:
+        start(model, torch.optim.SGD(model[2].parameters(), lr=0.1))
+    assert caught.value.where == "0.weight"
+
+
+def test_an_optimizer_of_another_model_is_refused() -> None:
+    model, other = mlp(), mlp()
+    both = [*model.parameters(), *other.parameters()]
+    with pytest.raises(Misuse, match="not of this model"):
+        start(model, torch.optim.SGD(both, lr=0.1))
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda p: torch.optim.LBFGS(p),
+        lambda p: torch.optim.SparseAdam(p),
+        lambda p: type("Foreign", (torch.optim.SGD,), {})(p, lr=0.1),
+    ],
+    ids=["closure", "sparse", "foreign"],
+)
+def test_an_optimizer_that_may_look_beyond_gradients_is_refused(
+    optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
+) -> None:
+    model = mlp()
+    with pytest.raises(Misuse, match="more than the noisy gradient"):
+        start(model, optimizer(list(model.parameters())))
+
+
+def test_an_optimizer_that_has_stepped_is_refused() -> None:
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters())
+    LOSS(model(X), Y).backward()
+    optimizer.step()
+    with pytest.raises(Misuse, match="stepped before"):
+        start(model, optimizer)
+
+
+@pytest.mark.parametrize("rate", [math.nan, math.inf])
+def test_a_learning_rate_that_is_not_finite_is_refused_at_the_start_and_later(rate: float) -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer.param_groups[0]["lr"] = rate
+    with pytest.raises(Misuse, match="lr must be finite"):
+        start(model, optimizer)
+    optimizer.param_groups[0]["lr"] = 0.1
+    wrapped, stepper, batches = start(model, optimizer)
+    x, y = next(batches)
+    LOSS(wrapped(x), y).backward()
+    stepper.param_groups[0]["lr"] = rate
+    with pytest.raises(Misuse, match="lr must be finite"):
+        stepper.step()
+    assert batches.steps_taken == 0
+
+
+def test_private_twice_is_refused() -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    wrapped, stepper, _ = start(model, optimizer)
+    for again, by in ((model, optimizer), (wrapped, optimizer), (model, torch.optim.SGD(model.parameters(), lr=0.1))):
+        with pytest.raises(Misuse, match="private already"):
+            start(again, by)
+    with pytest.raises(Misuse):
+        start(mlp(), stepper)
+
+
+# -- between steps -------------------------------------------------------------------------------------------------
+
+
+def learn(wrapped: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    LOSS(wrapped(batch[0]), batch[1]).backward()
+
+
+def test_a_step_without_a_batch_is_refused() -> None:
+    _, stepper, _ = start(mlp())
+    with pytest.raises(Misuse, match="without a batch"):
+        stepper.step()
+
+
+def test_two_steps_on_one_batch_are_refused() -> None:
+    wrapped, stepper, batches = start(mlp())
+    learn(wrapped, next(batches))
+    stepper.step()
+    with pytest.raises(Misuse, match="without a batch"):
+        stepper.step()
+    assert batches.steps_taken == 1
+
+
+def test_the_next_batch_without_a_step_is_refused() -> None:
+    _, _, batches = start(mlp())
+    next(batches)
+    with pytest.raises(Misuse, match="before a step"):
+        next(batches)
+
+
+def test_a_step_without_a_backward_pass_is_refused() -> None:
+    wrapped, stepper, batches = start(mlp())
+    x, _ = next(batches)
+    with pytest.raises(Misuse, match="no gradient"):
+        stepper.step()
+    wrapped.eval()
+    wrapped(x).sum().backward()
+    with pytest.raises(Misuse, match="training mode"):
+        stepper.step()
+
+
+def test_two_backward_passes_are_refused() -> None:
+    wrapped, stepper, batches = start(mlp())
+    batch = next(batches)
+    learn(wrapped, batch)
+    learn(wrapped, batch)
+    with pytest.raises(Misuse, match="more than one backward"):
+        stepper.step()
+
+
+def test_other_rows_than_those_of_the_batch_are_refused() -> None:
+    wrapped, stepper, batches = start(mlp())
+    next(batches)
+    learn(wrapped, (X, Y))
+    with pytest.raises(Misuse, match="not those of the rows"):
+        stepper.step()
+
+
+def test_a_closure_a_hook_and_a_skipped_step_are_refused() -> None:
+    wrapped, stepper, batches = start(mlp())
+    learn(wrapped, next(batches))
+    with pytest.raises(Misuse, match="closure"):
+        stepper.step(lambda: 0.0)
+    with pytest.raises(Misuse, match="hooks"):
+        stepper.attach_step_hook(lambda _: None)
+    with pytest.raises(Misuse, match="skipped"):
+        stepper.signal_skip_step()
+
+
+@pytest.mark.parametrize("way", ["original", "second", "data", "edit", "thaw", "buffer"])
+def test_parameters_changed_outside_are_noticed(way: str) -> None:
+    model = nn.Sequential(ConstantBuffer())
+    model[0].head.bias.requires_grad_(False)  # type: ignore[union-attr]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    wrapped, stepper, batches = start(model, optimizer)
+    batch = next(batches)
+    learn(wrapped, batch)
+    stepper.step()
+    learn(wrapped, batch)
+    weight, bias, scale = model[0].head.weight, model[0].head.bias, model[0].scale
+    with torch.no_grad():
+        if way == "original":
+            optimizer.step()
+        elif way == "second":
+            torch.optim.SGD(model.parameters(), lr=0.1).step()
+        elif way == "data":
+            weight.data.add_(1e-3)
+        elif way == "edit":
+            bias.add_(1e-3)
+        elif way == "thaw":
+            weight.requires_grad_(False)
+        else:
+            scale.mul_(2)
+    with pytest.raises(Misuse, match="changed outside") as caught:
+        next(batches)
+    assert "_module" not in str(caught.value)
+    with pytest.raises(Misuse, match="changed outside"):
+        batches.close()
+
+
+def test_a_change_after_the_last_step_is_noticed_by_the_loop_and_by_close() -> None:
+    model = mlp()
+    wrapped, stepper, batches = start(model)
+    with pytest.raises(Misuse, match=r"0\.weight"):  # noqa: PT012 - the loop itself must notice
+        for x, y in batches:
+            learn(wrapped, (x, y))
+            stepper.step()
+            if batches.steps_taken == batches.steps:
+                model[0].weight.data.mul_(2)
+    with pytest.raises(Misuse, match="changed outside"):
+        batches.close()
+
+
+def test_close_ends_the_run() -> None:
+    wrapped, stepper, batches = start(mlp())
+    learn(wrapped, next(batches))
+    stepper.step()
+    batches.close()
+    assert list(batches) == []
+    with pytest.raises(Misuse, match="over after 1 of 4"):
+        stepper.step()
