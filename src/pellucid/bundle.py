@@ -1,10 +1,10 @@
-"""The evidence bundle: what a third party needs, besides an owner's key, to believe a model's evidence.
+r"""The evidence bundle: what a third party needs, besides an owner's key, to believe a model's evidence.
 
     {"format": "pellucid/bundle@1",
      "subject": {"name": "credit-risk@1", "digest": {"sha256": "…"}},
      "evidence": [{"envelope": {…}, "index": 17, "proof": ["…", …]}, …],
      "grants":   [the same shape: entry 0, then every grant and revocation of every signer],
-     "checkpoint": "credit\\n41\\n…\\n\\n— credit/log …\\n"}
+     "checkpoint": "credit\n41\n…\n\n— credit/log …\n"}
 
 Evidence and grants are leaves of the project's log, each with its RFC 6962 inclusion proof (base64 hashes) to the one
 signed checkpoint. The chain is owner → log key (entry 0) → checkpoint, and owner → signer (a grant) → evidence. The
@@ -217,7 +217,7 @@ def up_to(tier: str) -> frozenset[str]:
     """
     if tier not in TIERS:
         raise BadFile(f'"{tier}" is not a tier', fix=f"use one of {', '.join(TIERS)}")
-    return frozenset(TIERS[: TIERS.index(tier) + 1])  # type: ignore[arg-type]  # membership was checked above
+    return frozenset(TIERS[: TIERS.index(tier) + 1])
 
 
 def weights_digest(path: Path) -> str:

@@ -75,10 +75,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
         extra = "vault" if error.name in ("pyarrow", "pandas", "cedarpy") else "train"
         return report_error(
-            MissingExtra(f"this verb needs {error.name}, which is not installed", fix=f'pip install "pellucid[{extra}]"'),
+            MissingExtra(
+                f"this verb needs {error.name}, which is not installed", fix=f'pip install "pellucid[{extra}]"'
+            ),
             json=json,
         )
-    except Exception as error:  # noqa: BLE001  # the last door: an uncaught error is ours, and may not show values
+    except Exception as error:  # the last door: an uncaught error is ours, and may not show values
         if os.environ.get("PELLUCID_DEBUG"):
             raise
         kind = type(error).__name__

@@ -79,9 +79,7 @@ def open_project(options: argparse.Namespace) -> Project:
     from pellucid.console import note
     from pellucid.project import Project
 
-    project = Project.open(
-        options.project, identity=getattr(options, "identity", None), passphrase=passphrase(options)
-    )
+    project = Project.open(options.project, identity=getattr(options, "identity", None), passphrase=passphrase(options))
     for notice in project.notices:
         note(f"notice: {notice}")
     return project

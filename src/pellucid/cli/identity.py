@@ -15,8 +15,8 @@ def add(verbs: Verbs) -> None:
         "new",
         help="make an identity",
         formatter_class=formatter,
-        description="Make an identity: an Ed25519 key and an HPKE key, encrypted under a passphrase. It can do nothing\n"
-        "before an owner grants it a role.",
+        description="Make an identity: an Ed25519 key and an HPKE key, encrypted under a\n"
+        "passphrase. It can do nothing before an owner grants it a role.",
     )
     new.add_argument("name", metavar="NAME")
     common(new)
@@ -54,16 +54,12 @@ def act_show(options: argparse.Namespace) -> int:
             if options.name not in names:
                 raise unknown("identity", options.name, names, "pellucid identity new makes one")
             names = [options.name]
-        rows = [
-            {
-                "name": name,
-                "roles": sorted(project.roles(name)),
-                "key": read_public(project.layout.identity(name), name).verifier.line,
-            }
-            for name in names
-        ]
+        keys = {name: read_public(project.layout.identity(name), name).verifier.line for name in names}
         if options.json:
-            print_json(rows)
+            print_json([{"name": n, "roles": sorted(project.roles(n)), "key": key} for n, key in keys.items()])
         else:
-            table(("identity", "roles", "verifier key"), [(r["name"], ", ".join(r["roles"]) or "-", r["key"]) for r in rows])
+            table(
+                ("identity", "roles", "verifier key"),
+                [(n, ", ".join(sorted(project.roles(n))) or "-", key) for n, key in keys.items()],
+            )
     return 0

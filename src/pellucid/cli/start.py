@@ -14,8 +14,8 @@ def add(verbs: Verbs) -> None:
         "init",
         help="make a project: policies, an owner, the log",
         formatter_class=formatter,
-        description="Make a project in DIR: an owner identity, role keys, the shipped policies, and a log whose entry 0\n"
-        "the owner signs.",
+        description="Make a project in DIR: an owner identity, role keys, the shipped\n"
+        "policies, and a log whose entry 0 the owner signs.",
     )
     parser.add_argument("dir", metavar="DIR", type=Path)
     parser.add_argument("--owner", metavar="NAME", default="owner", help="the owner's name (default: owner)")

@@ -35,7 +35,7 @@ PAYLOAD_RECORD: Final = "application/vnd.pellucid.record+json"
 RECORDS: Final[Mapping[str, frozenset[str]]] = {
     # trust: who owns the project, who is who
     "genesis": frozenset({"project", "owner", "log"}),
-    "role-key": frozenset({"role", "generation", "public"}),
+    "role-key": frozenset({"role", "generation", "public", "wrapped"}),
     "grant": frozenset({"role", "generation", "identity", "wrapped", "log_key", "expires"}),
     "revoke": frozenset({"role", "identity"}),
     # rules: what an owner put into force, what was decided by it

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pellucid.access import Decision, Resource, readers, require
-from pellucid.errors import BadFile, Denied, Misuse, MissingExtra, NotAdopted, PellucidError, Tampered
-from pellucid.keys import identity_name, unb64
+from pellucid.errors import BadFile, Denied, MissingExtra, NotAdopted, PellucidError, Tampered
+from pellucid.keys import identity_name
 from pellucid.privacy import Ledger, check_new_budget, order_for
 from pellucid.project.people import role_key, schema_key
 from pellucid.project.project import Project, unknown
@@ -45,21 +45,11 @@ class Sealed:
 
     def resource(self) -> Resource:
         """The data set, as something to decide about."""
-        return dataset_resource(self.name, self.schema)
+        return Resource.dataset(self.name, self.schema)
 
     def column(self, name: str) -> Resource:
         """One of its columns, as something to decide about."""
-        return Resource(
-            "Column",
-            f"{self.label}/{name}",
-            {"sensitivity": self.schema.columns[name].sensitivity, "purposes": list(self.schema.purposes)},
-            (self.resource(),),
-        )
-
-
-def dataset_resource(name: str, schema: Schema) -> Resource:
-    """A data set of that name and schema, as something to decide about."""
-    return Resource("Dataset", name, {"purposes": list(schema.purposes)}, ())
+        return Resource.column(self.name, self.schema.columns[name], self.schema)
 
 
 def _vault() -> Any:
@@ -74,9 +64,7 @@ def _vault() -> Any:
     return vault
 
 
-def seal(
-    project: Project, name: str, data: pd.DataFrame | pa.Table | Path | str, schema: Schema | Path | str
-) -> str:
+def seal(project: Project, name: str, data: pd.DataFrame | pa.Table | Path | str, schema: Schema | Path | str) -> str:
     """Check the data against its declared schema, decide, encrypt column group by column group, sign, record.
 
     Args:
@@ -96,9 +84,9 @@ def seal(
     identity_name(name)
     parsed = schema if isinstance(schema, Schema) else Schema.read(Path(schema))
     vault = _vault()
-    table = vault.check_values(vault.read_source(Path(data)) if isinstance(data, str | Path) else data, parsed)
+    table = vault.check_table(vault.read_source(Path(data)) if isinstance(data, str | Path) else data, parsed)
     _adopted(project, name, parsed)
-    project.decide("seal", dataset_resource(name, parsed))
+    project.decide("seal", Resource.dataset(name, parsed))
     allowed = readers(project.policy, parsed, name, sorted(project.membership.roles()))
     roles = sorted(frozenset().union(*allowed.values()))
     version = max((v for n, v in _sealed(project) if n == name), default=0) + 1
@@ -163,15 +151,20 @@ def dataset(project: Project, name: str) -> Sealed:
         raise unknown("data set", name, known, "pellucid data list shows what is sealed")
     version = max(versions)
     folder = project.layout.dataset(plain, version)
-    manifest = _vault().read_manifest(folder, sealed[plain, version])
-    schema = Schema.from_document(manifest.schema, where=f"{plain}@{version}")
-    if schema.digest != manifest.schema_sha256:
-        raise Tampered("the schema is not the one whose digest stands beside it", where=str(folder))
-    return Sealed(plain, version, folder, manifest, schema, sealed[plain, version])
+    manifest, _, sha256 = _vault().read_manifest(folder)
+    if sha256 != sealed[plain, version]:
+        raise Tampered("the manifest is not the one in the log", where=str(folder), fix="restore it from a backup")
+    return Sealed(plain, version, folder, manifest, manifest.schema, sha256)
 
 
 def read(
-    project: Project, name: str, columns: Sequence[str], *, purpose: str | None, tags: bool = False, action: str = "read"
+    project: Project,
+    name: str,
+    columns: Sequence[str],
+    *,
+    purpose: str | None,
+    tags: bool = False,
+    action: str = "read",
 ) -> pa.Table:
     """Decrypt columns: decide for each, record, release the keys of their groups, and only then read.
 
@@ -204,9 +197,7 @@ def read(
             project.record("decision", **_joined(sealed, wanted, decisions[wanted[0]]))
         return key
 
-    table: pa.Table = _vault().read(
-        sealed.folder, sealed.manifest, [*columns, *([TAG] if tags else [])], release
-    )
+    table: pa.Table = _vault().read(sealed.folder, sealed.manifest, [*columns, *([TAG] if tags else [])], release)
     return table
 
 
@@ -218,13 +209,12 @@ def _joined(sealed: Sealed, columns: Sequence[str], decision: Decision) -> dict[
 
 def _group_key(project: Project, sealed: Sealed, group: Group, wrapped: Mapping[str, str]) -> bytes:
     """The key of a column group, through any role key that whoever acts holds."""
-    for label, text in sorted(wrapped.items()):
+    for label in sorted(wrapped):
         role, _, generation = label.rpartition("@")
         key = role_key(project, role, int(generation))
         if key is not None:
-            where = f"{sealed.label}, key of {', '.join(group.columns)}"
-            info = _vault().column_key_info(sealed.name, sealed.version, group.id, role, int(generation))
-            return key.unwrap(unb64(text, where=where), info=info, where=where)
+            opened: bytes = _vault().unwrap_group_key(sealed.manifest, group.id, role, int(generation), key)
+            return opened
     raise Denied(
         f"no key for {', '.join(group.columns)} was wrapped to a role of {project.acting}",
         where=sealed.label,
@@ -232,9 +222,7 @@ def _group_key(project: Project, sealed: Sealed, group: Group, wrapped: Mapping[
     )
 
 
-def export(
-    project: Project, name: str, columns: Sequence[str] | None, *, purpose: str | None, path: Path
-) -> Path:
+def export(project: Project, name: str, columns: Sequence[str] | None, *, purpose: str | None, path: Path) -> Path:
     """Write decrypted columns to a plaintext file: decided and recorded as ``export``, never over a file.
 
     Raises:
@@ -247,7 +235,6 @@ def export(
         raise BadFile("a data set is exported to .csv or .parquet", where=str(path))
     sealed = dataset(project, name)
     wanted = list(columns) if columns else list(sealed.schema.columns)
-    project.decide("export", sealed.resource(), purpose)
     table = read(project, sealed.label, wanted, purpose=purpose, action="export")
     _vault().export(table, path)
     return path
@@ -298,8 +285,3 @@ def verify_files(project: Project) -> list[tuple[str, PellucidError | None]]:
         except PellucidError as error:
             results.append((f"{name}@{version}", error))
     return results
-
-
-def refuse_unsealed(name: str) -> Misuse:
-    """The error for using data before it is sealed."""
-    return Misuse(f'"{name}" is not sealed yet', fix="pellucid seal NAME FILE --schema SCHEMA")

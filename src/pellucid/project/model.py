@@ -99,13 +99,14 @@ class Trained:
 
         self.project.decide("evaluate", self.resource, self.purpose)
         x, y = self._held_out()
+        predictions = explain.predict(self.module, x, y)
         made = [
-            explain.evaluate(self.module, x, y).evidence(self.subject),
-            explain.calibrate(self.module, x, y).evidence(self.subject),
+            explain.evaluate(predictions).evidence(self.subject),
+            explain.measure_calibration(predictions).evidence(self.subject),
         ]
         groups = self._groups()
         if groups:
-            made.append(explain.fairness(self.module, x, y, groups).evidence(self.subject))
+            made.append(explain.compare_groups(predictions, groups).evidence(self.subject))
         self._publish(*made)
         return [item.kind for item in made]
 
@@ -115,8 +116,11 @@ class Trained:
 
         self.project.decide("explain", self.resource, self.purpose)
         x, y = self._held_out()
-        explanation = explain.explain(self.module, x, y, self.encoding)
-        validity = explain.validate(self.module, x, explanation, self.encoding)
+        explanation = explain.Explanation(
+            explain.attribute(self.module, x, self.encoding),
+            explain.permute_columns(self.module, x, y, self.encoding),
+        )
+        validity = explain.check_validity(self.module, x, self.encoding, explanation)
         self._publish(explanation.evidence(self.subject), validity.evidence(self.subject))
         return ["explanation", "validity"]
 
@@ -143,7 +147,7 @@ def _fields(item: Evidence) -> dict[str, Any]:
 
 def model_resource(name: str, sealed: data.Sealed) -> Resource:
     """A model of a data set, as something to decide about."""
-    return Resource("Model", name, {"purposes": list(sealed.schema.purposes)}, (sealed.resource(),))
+    return Resource.model(name, sealed.schema.purposes, sealed.resource())
 
 
 def models(project: Project) -> dict[str, list[Evidence]]:

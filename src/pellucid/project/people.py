@@ -6,7 +6,7 @@ import datetime as dt
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pellucid.access import shipped
 from pellucid.errors import BadFile, Denied, Misuse, UnknownName, WrongPassphrase, nearest
@@ -121,13 +121,9 @@ def _found(layout: Layout, owner: str, secret: str, cost: KdfCost | None) -> Non
     records.append(("grant", _grant_record("owner", 1, public, identity, keys["owner"], log_key.secret(), None)))
     records.append(("adopt", {"what": ACCESS_POLICY, "sha256": policy.sha256}))
     records.append(("adopt", {"what": ACCESS_SCHEMA, "sha256": policy.schema_sha256}))
-    log = Log.create(layout.log_url)
-    try:
-        with log.writing(log_key, layout.name) as writer:
-            for kind, fields in records:
-                writer.append(seal_record(kind, fields, identity.signing, now()))
-    finally:
-        log.close()
+    with Log.create(layout.log_url).writing(log_key, layout.name) as writer:
+        for kind, fields in records:
+            writer.append(seal_record(kind, fields, identity.signing, now()))
 
 
 def _person(identity: PublicIdentity) -> dict[str, str]:
@@ -211,13 +207,13 @@ def revoke(project: Project, role: str, name: str) -> int:
     known = sorted(project.membership.roles())
     if role not in known:
         raise unknown("role", role, known, f"use one of {', '.join(known)}")
-    if role not in project.roles(name):
-        raise UnknownName(f"{name} is not {role}", fix="pellucid role list shows who is who")
     if role == "owner":
         raise Misuse("the owner cannot be revoked: the log is rooted in that key")
+    if _expiry(project, role, name) is _NEVER:
+        raise UnknownName(f"{name} is not {role}", fix="pellucid role list shows who is who")
     project.decide("administer", project.resource())
     _owner_only(project, "revoke a role")
-    generation = project.membership.role_key(role)[0] + 1
+    generation = _generation(project, role) + 1
     key = WrapKey.generate()
     index = project.record("revoke", role=role, identity=name)
     project.record("role-key", **_role_key_record(role, generation, key, project.identity))
@@ -231,12 +227,25 @@ def revoke(project: Project, role: str, name: str) -> int:
     return index
 
 
+_NEVER: Final = dt.date.min
+
+
 def _expiry(project: Project, role: str, member: str) -> dt.date | None:
+    """The last day of a grant that was not revoked (None: it has no end), or ``_NEVER`` where there is none."""
     for entry in reversed(project.entries()):
-        if entry.kind == "grant" and entry.body["role"] == role and entry.body["identity"]["name"] == member:
-            text = entry.body["expires"]
-            return dt.date.fromisoformat(text) if text else None
-    return None
+        body = entry.body
+        if entry.kind == "revoke" and (body["role"], body["identity"]) == (role, member):
+            break
+        if entry.kind == "grant" and (body["role"], body["identity"]["name"]) == (role, member):
+            return dt.date.fromisoformat(body["expires"]) if body["expires"] else None
+    return _NEVER
+
+
+def _generation(project: Project, role: str) -> int:
+    newest = project.membership.role_key(role)
+    if newest is None:
+        raise UnknownName(f'role "{role}" has no key')
+    return newest[0]
 
 
 def adopt(project: Project, *, schema: Path | None = None, dataset: str | None = None) -> list[str]:
@@ -276,7 +285,7 @@ def _owner_only(project: Project, what: str) -> None:
 
 def _owner_role_key(project: Project, role: str) -> tuple[int, WrapKey]:
     """The newest key of a role, from the copy wrapped to the owner."""
-    generation, _ = project.membership.role_key(role)
+    generation = _generation(project, role)
     for entry in project.entries():
         body = entry.body
         if entry.kind == "role-key" and (body["role"], body["generation"]) == (role, generation):

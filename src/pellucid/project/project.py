@@ -21,7 +21,7 @@ from pellucid.access import (
     decide,
     require,
 )
-from pellucid.errors import Denied, Misuse, NotAdopted, NotTrusted, UnknownName, WrongPassphrase, nearest
+from pellucid.errors import BadFile, Denied, Misuse, NotAdopted, NotTrusted, UnknownName, WrongPassphrase, nearest
 from pellucid.evidence import Evidence
 from pellucid.keys import Identity, SigningKey, VerifyKey, open_identity, unb64
 from pellucid.log.entries import Entry, parse, seal_evidence, seal_record
@@ -72,9 +72,10 @@ class Project:
         self._passphrase = passphrase
         self._identity: Identity | None = None
         self._policy: AccessPolicy | None = None
+        self._swept = False
         self._entries: list[Entry] = []
-        self.membership = Membership.fold(self.entries(), None)
-        self._check_owner()
+        self._log_verifier = self._root()
+        self.membership = Membership.fold(self.entries(), self._owner)
         from pellucid.project.run import unfinished
 
         self.notices = unfinished(self)
@@ -88,7 +89,7 @@ class Project:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.log.close()
+        self._identity = None
 
     # -- opening ------------------------------------------------------------------------------------------------------
 
@@ -140,20 +141,23 @@ class Project:
         """The owner's verifier key, as entry 0 names it."""
         return self.membership.owner
 
-    def _check_owner(self) -> None:
-        """The owner in the log is the one whose key stands beside it: a swapped log shows at once."""
-        from pellucid.schema import BadFile
-
+    def _root(self) -> VerifyKey:
+        """The log's key, from entry 0, if the owner in ``owner.pub`` signed it: a swapped log shows at once."""
+        path = self.layout.owner_key
         try:
-            kept = VerifyKey.parse(self.layout.owner_key.read_text(encoding="ascii"), where=str(self.layout.owner_key))
+            self._owner = VerifyKey.parse(path.read_text(encoding="ascii"), where=str(path))
         except (OSError, UnicodeDecodeError) as error:
-            raise BadFile("the owner's key is not there", where=str(self.layout.owner_key)) from error
-        if kept != self.owner:
+            raise BadFile("the owner's key is not there", where=str(path), fix="restore it from a backup") from error
+        root = parse(0, self.log.entry(0))
+        if root.kind != "genesis" or root.signer != self._owner:
             raise NotTrusted(
                 "the log belongs to another owner than owner.pub",
                 where=str(self.layout.root),
                 fix="restore the log or owner.pub from a backup",
             )
+        if root.body["project"] != self.name:
+            raise NotTrusted(f"the log is of project {root.body['project']!r}", where=str(self.layout.root))
+        return VerifyKey.parse(root.body["log"], where="log entry 0")
 
     # -- who acts -----------------------------------------------------------------------------------------------------
 
@@ -212,7 +216,7 @@ class Project:
         Raises:
             Denied: Who acts holds no role, and so has no log key.
         """
-        wrapped = self.membership.wrapped_log_key(self.acting) if self.roles() else None
+        wrapped = self.membership.wrapped_log_key(self.acting, today())
         if wrapped is None:
             raise Denied(
                 f"{self.acting} holds no role in this project, so nothing can be done or recorded in that name",
@@ -229,7 +233,8 @@ class Project:
         """Every entry, parsed once."""
         if len(self._entries) < self.log.size:
             start = len(self._entries)
-            self._entries.extend(parse(start + i, leaf) for i, leaf in enumerate(self.log.entries(start)))
+            held = self.log.held(self._log_verifier, self.name, start)
+            self._entries.extend([parse(start + i, leaf) for i, leaf in enumerate(held)])
         return self._entries
 
     def refresh(self) -> None:
@@ -239,6 +244,11 @@ class Project:
     @contextmanager
     def writing(self) -> Iterator[Writer]:
         """One exclusive transaction on the log; see :meth:`pellucid.log.store.Log.writing`."""
+        if self.notices and not self._swept:
+            from pellucid.project.run import settle_abandoned
+
+            self._swept = True
+            settle_abandoned(self)
         with self.log.writing(self.log_key, self.name) as writer:
             yield writer
         self.refresh()
@@ -293,7 +303,7 @@ class Project:
 
     def resource(self) -> Resource:
         """The project itself, as something to decide about."""
-        return Resource("Project", self.name, {}, ())
+        return Resource.project(self.name)
 
     # -- the stages ---------------------------------------------------------------------------------------------------
 
@@ -315,9 +325,7 @@ class Project:
 
         return ledger(self, name)
 
-    def run(
-        self, name: str, *, data: str, purpose: str, plan: Plan, factory: str | None = None, **options: Any
-    ) -> Run:
+    def run(self, name: str, *, data: str, purpose: str, plan: Plan, factory: str | None = None, **options: Any) -> Run:
         """A governed run: decided, reserved, accounted, evidenced. See :class:`pellucid.project.run.Run`."""
         from pellucid.project.run import Run
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from pellucid import check as checks
 from pellucid import report as reports
 from pellucid.bundle import Bundle
 from pellucid.errors import NotAdopted, PellucidError, Tampered
-from pellucid.evidence import Evidence
-from pellucid.keys import VerifyKey
+from pellucid.evidence import TIERS, Evidence, Tier, parse_canonical
+from pellucid.keys import VerifyKey, b64
 from pellucid.log.entries import Entry
 from pellucid.project import data
 from pellucid.project.model import model_resource, models, resolve
@@ -24,29 +24,63 @@ __all__ = ["Published", "bundle", "policy_path", "report", "verify_project"]
 
 
 def bundle(project: Project, model: str, *, tier: str = "auditor") -> Bundle:
-    """The evidence of a model for readers of ``tier``, with proofs, grants and checkpoint; also kept beside the weights.
+    """The evidence of a model for readers of ``tier``, with its proofs; also kept beside the weights.
 
     Raises:
         UnknownName: There is no such model.
         BadFile: There is no such tier.
     """
-    allowed = bundles.up_to(tier)
     label = resolve(project, model)
-    entries = project.entries()
-    ours = [e for e in entries if e.kind == "evidence" and _about(e.evidence, label, models(project)[label])]
-    chosen = [e for e in ours if e.evidence.tier in allowed]
-    signers = {e.signer.line for e in chosen}
-    made = bundles.build(
-        project.log,
-        models(project)[label][0].subject,
-        [e.index for e in chosen],
-        [e.index for e in entries if _trusts(e, signers)],
-    )
+    made = _build(project, label, tier)
     folder = project.layout.model(label)
     folder.mkdir(parents=True, exist_ok=True)
     name = "bundle.json" if tier == "auditor" else f"bundle.{tier}.json"
     write_whole(folder / name, made.to_bytes())
     return made
+
+
+def _build(project: Project, label: str, tier: str) -> Bundle:
+    allowed = bundles.up_to(tier)
+    entries = project.entries()
+    ours = [e for e in entries if e.kind == "evidence" and _about(e.evidence, label, models(project)[label])]
+    chosen = [e for e in ours if e.evidence.tier in allowed]
+    signers = {e.signer.line for e in chosen}
+    return bundles.build(
+        project.log,
+        models(project)[label][0].subject,
+        [e.index for e in chosen],
+        [e.index for e in entries if _trusts(e, signers)],
+    )
+
+
+def fresh_bundle(project: Project, label: str) -> Bundle:
+    """The bundle of a model as the log has it now, without keeping it."""
+    return _build(project, label, "auditor")
+
+
+def proof(project: Project, index: int, *, since: int | None = None) -> dict[str, Any]:
+    """An entry with its inclusion proof, and on demand the proof that nothing before was changed.
+
+    Raises:
+        UnknownName: There is no such entry or size.
+    """
+    with project.log.reading() as snapshot:
+        note = snapshot.checkpoint() or ""
+        size = snapshot.size
+        document: dict[str, Any] = {
+            "format": "pellucid/proof@1",
+            "envelope": parse_canonical(snapshot.entry(index), where=f"log entry {index}"),
+            "index": index,
+            "proof": [b64(h) for h in snapshot.inclusion(index, size)],
+            "checkpoint": note,
+        }
+        if since is not None:
+            document["since"] = {
+                "size": since,
+                "root": b64(snapshot.root(since)),
+                "proof": [b64(h) for h in snapshot.consistency(since, size)],
+            }
+    return document
 
 
 def _about(evidence: Evidence, label: str, about: Sequence[Evidence]) -> bool:
@@ -123,12 +157,51 @@ def render(
     """The report's files from a bundle and a policy alone: the same two give the same bytes."""
     verified = bundles.verify(made, owners)
     result = checks.check(made, policy, owners=owners, weights=weights_file)
-    view = reports.ReportInput.of(verified, result, made, policy=policy, tier=tier)
+    provenance = {e.kind: e for e in verified.evidence}.get("provenance")
+    stated = provenance.values if provenance else {}
+    view = reports.ReportInput(
+        project=verified.project,
+        subject=verified.subject,
+        tier=_tier(tier),
+        evidence=verified.evidence,
+        findings=result.findings,
+        exit_code=result.exit,
+        policy_name=policy.name,
+        policy_sha256=result.policy_sha256,
+        checkpoint=made.checkpoint,
+        log_size=verified.checkpoint.size,
+        owner=verified.owner.line,
+        signers=tuple(sorted(set(verified.signers))),
+        verification=tuple(reports.VerificationCheck(**check.document()) for check in result.verification.checks),
+        created=max(str(e.how["at"]) for e in verified.evidence),
+        ledger=reports.Ledger.from_document(stated["ledger"]) if "ledger" in stated else None,
+        decisions=tuple(_line(each) for each in stated["decisions"]) if "decisions" in stated else None,
+    )
     return {
         "report.html": reports.render_html(view).encode("utf-8"),
         "report.json": reports.render_json(view),
-        "summary": reports.summary(view).encode("utf-8"),
+        "summary": "\n".join(reports.summary(view)).encode("utf-8"),
     }
+
+
+def _tier(name: str) -> Tier:
+    return next(tier for tier in TIERS if tier == name)
+
+
+def _line(decision: Mapping[str, Any]) -> reports.DecisionLine:
+    return reports.DecisionLine(
+        at=decision["at"],
+        identity=decision["identity"],
+        action=decision["action"],
+        resource=f"{decision['resource']['type']} {decision['resource']['name']}",
+        purpose=decision["purpose"] or "",
+        allowed=decision["allowed"],
+        policies=tuple(decision["policies"]),
+    )
+
+
+def _holds(path: Path, project: Project) -> None:
+    bundles.verify(bundles.read(path), [project.owner])
 
 
 def weights(project: Project, label: str) -> Path:
@@ -182,6 +255,6 @@ def verify_project(project: Project) -> list[dict[str, str]]:
             attempt(
                 f"bundle {label}/{path.name}",
                 "signatures, proofs and grants hold",
-                lambda path=path: bundles.verify(bundles.read(path), [project.owner]) and None,
+                lambda path=path: _holds(path, project),
             )
     return results

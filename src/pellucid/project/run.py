@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from pellucid.project.model import Trained
-    from pellucid.train import Recipe
+    from pellucid.train import Batches, PrivateModel, PrivateOptimizer, Recipe
 
 __all__ = ["Run", "abandoned", "unfinished"]
 
@@ -69,7 +69,7 @@ class Run:
         self._on_step = on_step
         self._reservation: str | None = None
         self._lock: TextIO | None = None
-        self._session: Any = None
+        self._session: Batches | None = None
         self._trained: Trained | None = None
         self._settled = False
 
@@ -171,7 +171,7 @@ class Run:
 
     def private(
         self, model: torch.nn.Module, optimizer: torch.optim.Optimizer
-    ) -> tuple[torch.nn.Module, torch.optim.Optimizer, Any]:
+    ) -> tuple[PrivateModel, PrivateOptimizer, Batches]:
         """Make model and optimizer private, and the batches they learn from.
 
         The loop stays the user's own::
@@ -207,7 +207,7 @@ class Run:
         rows = torch.from_numpy(~self._test)
         total = self.plan.steps
         on_step = self._on_step
-        private = train.private(
+        self._model, wrapped, self._session = train.private(
             model,
             optimizer,
             self.plan,
@@ -215,7 +215,6 @@ class Run:
             self._y[rows],
             on_step=(lambda step: on_step(step, total)) if on_step else None,
         )
-        self._model, wrapped, self._session = private
         return self._model, wrapped, self._session
 
     def finish(self) -> Trained:
@@ -349,9 +348,7 @@ def dataset_evidence(sealed: data.Sealed) -> Evidence:
         "units": schema.units,
         "unit": schema.unit,
         "target": schema.target,
-        "columns": [
-            {"name": c.name, "type": c.type, "sensitivity": c.sensitivity} for c in schema.columns.values()
-        ],
+        "columns": [{"name": c.name, "type": c.type, "sensitivity": c.sensitivity} for c in schema.columns.values()],
         "purposes": list(schema.purposes),
         "retention": schema.retention.isoformat() if schema.retention else None,
         "manifest": sealed.manifest_sha256,

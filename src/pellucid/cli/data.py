@@ -1,0 +1,132 @@
+"""``pellucid seal`` and ``pellucid data list|show|export``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pellucid.cli.common import Verbs, common, formatter, open_project, print_json
+from pellucid.errors import BadData
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verbs."""
+    seal = verbs.add_parser(
+        "seal",
+        help="check a data set against its schema and encrypt it",
+        formatter_class=formatter,
+        description="Check a CSV or Parquet file against its declared schema, then encrypt it group\n"
+        "of columns by group of columns, so that only roles that may read a column can\n"
+        "decrypt it.",
+    )
+    seal.add_argument("name", metavar="NAME")
+    seal.add_argument("file", metavar="FILE", type=Path)
+    seal.add_argument("--schema", metavar="S.toml", type=Path, required=True)
+    common(seal)
+    seal.set_defaults(act=act_seal)
+    noun = verbs.add_parser("data", help="list, show and export sealed data", formatter_class=formatter)
+    parts = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
+    listing = parts.add_parser("list", help="what is sealed", formatter_class=formatter)
+    common(listing, acts=False)
+    listing.set_defaults(act=act_list)
+    show = parts.add_parser(
+        "show", help="schema, readers and files of one data set; never a row", formatter_class=formatter
+    )
+    show.add_argument("name", metavar="NAME")
+    common(show, acts=False)
+    show.set_defaults(act=act_show)
+    export = parts.add_parser("export", help="write decrypted columns to a plaintext file", formatter_class=formatter)
+    export.add_argument("name", metavar="NAME")
+    export.add_argument("--columns", metavar="A,B", help="default: all")
+    export.add_argument("--purpose", metavar="P", required=True)
+    export.add_argument("-o", "--out", metavar="FILE", type=Path, required=True, help="a new .csv or .parquet file")
+    common(export)
+    export.set_defaults(act=act_export)
+
+
+def act_seal(options: argparse.Namespace) -> int:
+    """Seal. Exact counts of refused values are for this terminal only."""
+    from pellucid.console import note, say
+
+    with open_project(options) as project:
+        try:
+            label = project.seal(options.name, options.file, schema=options.schema)
+        except BadData as error:
+            for problem in error.problems:
+                note(f"  {problem.column}: {problem.rule} ({problem.count})")
+            raise
+        from pellucid.project import data
+
+        sealed = data.dataset(project, label)
+        if options.json:
+            print_json({"dataset": label, "manifest": sealed.manifest_sha256})
+        else:
+            say(
+                f"{label} sealed: {len(sealed.schema.columns)} columns, {len(sealed.manifest.groups)} groups of readers"
+            )
+            say(f"  manifest sha256:{sealed.manifest_sha256}")
+            say(f"next: delete the plaintext {options.file} when nothing else needs it")
+    return 0
+
+
+def act_list(options: argparse.Namespace) -> int:
+    """List."""
+    from pellucid.console import table
+    from pellucid.project import data
+
+    with open_project(options) as project:
+        names = [f"{name}@{version}" for name, version in data.datasets(project)]
+        if options.json:
+            print_json(names)
+        else:
+            rows = []
+            for name in names:
+                sealed = data.dataset(project, name)
+                rows.append((name, f"{sealed.schema.units:,}", ", ".join(sealed.schema.purposes)))
+            table(("data set", "people (public)", "purposes"), rows)
+    return 0
+
+
+def act_show(options: argparse.Namespace) -> int:
+    """Show one."""
+    from pellucid.console import say, table
+    from pellucid.project import data
+
+    with open_project(options) as project:
+        sealed = data.dataset(project, options.name)
+        readers = {c: sorted(g.readers) for g in sealed.manifest.groups for c in g.columns}
+        if options.json:
+            print_json(
+                {
+                    "dataset": sealed.label,
+                    "manifest": sealed.manifest_sha256,
+                    "schema": sealed.schema.document(),
+                    "readers": {c: readers[c] for c in sealed.schema.columns},
+                    "files": [{"path": f.path, "sha256": f.sha256, "size": f.size} for f in sealed.manifest.files],
+                }
+            )
+            return 0
+        say(f"{sealed.label}  manifest sha256:{sealed.manifest_sha256}")
+        say(f"  target {sealed.schema.target}; unit {sealed.schema.unit}; {sealed.schema.units:,} people (public)")
+        say(f"  purposes {', '.join(sealed.schema.purposes)}; retention {sealed.schema.retention or 'not declared'}")
+        columns = sealed.schema.columns.values()
+        table(
+            ("column", "type", "sensitivity", "roles that hold its key"),
+            [(c.name, c.type, c.sensitivity, ", ".join(readers[c.name])) for c in columns],
+        )
+    return 0
+
+
+def act_export(options: argparse.Namespace) -> int:
+    """Export."""
+    from pellucid.console import say
+    from pellucid.project import data
+
+    with open_project(options) as project:
+        columns = [c.strip() for c in options.columns.split(",")] if options.columns else None
+        path = data.export(project, options.name, columns, purpose=options.purpose, path=options.out)
+        if options.json:
+            print_json({"file": str(path)})
+        else:
+            say(f"plaintext written to {path}: nothing protects it from here on")
+    return 0
