@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pellucid.access import Decision, Resource, readers, require
-from pellucid.errors import BadFile, Denied, MissingExtra, NotAdopted, PellucidError, Tampered
+from pellucid.errors import BadFile, Denied, NotAdopted, PellucidError, Tampered
 from pellucid.keys import identity_name
 from pellucid.privacy import Ledger, check_new_budget, order_for
 from pellucid.project.people import role_key, schema_key
@@ -53,14 +53,8 @@ class Sealed:
 
 
 def _vault() -> Any:
-    try:
-        import pyarrow  # noqa: F401  # the extra is there or it is not
+    from pellucid import vault
 
-        from pellucid import vault
-    except ModuleNotFoundError as error:
-        raise MissingExtra(
-            f"sealed data needs {error.name}, which is not installed", fix='pip install "pellucid[vault]"'
-        ) from error
     return vault
 
 
