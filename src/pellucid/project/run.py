@@ -331,7 +331,7 @@ class Run:
             "key_release": "member",
             "policy": {"sha256": project.policy.sha256, "schema_sha256": project.policy.schema_sha256},
             "reservation": self._index,
-            "factory": self._source.record() if self._source else None,
+            **({"factory": self._source.spec} if self._source else {}),
             "versions": train.versions(),
             "decisions": _decisions(project.entries(), self.sealed.name),
             "ledger": _public_ledger(Ledger.fold(project.entries(), self.sealed.name)),

@@ -108,7 +108,7 @@ def verify(report: ReportInput) -> Section:
             (
                 ("pellucid verify bundle.json --key owner.pub", "signatures, inclusion in the log, epsilon recomputed"),
                 (
-                    "pellucid verify bundle.json --key owner.pub --weights model.safetensors",
+                    "pellucid verify bundle.json --key owner.pub --weights weights.safetensors",
                     "the same, and that these weights are the ones meant",
                 ),
                 (

@@ -69,7 +69,12 @@ def identity(report: ReportInput) -> Section:
             (text("Access policy, SHA-256"), reader.code("policy", "sha256")),
             (text("Schema of the access policy, SHA-256"), reader.code("policy", "schema_sha256")),
             (text("Reservation in the ledger"), reader.code("reservation")),
-            (text("Model factory"), reader.code("factory")),
+            (
+                text("Model factory"),
+                text("none: built from a recipe or from code that was not named")
+                if reader.get("factory") is None
+                else reader.code("factory"),
+            ),
         ]
         facts += [
             (text(f"Version of {name}"), text(str(version), "code"))
@@ -79,7 +84,18 @@ def identity(report: ReportInput) -> Section:
     blocks.append(table)
     blocks.append(Verbatim("The owner's key, the root of trust of this report", plain(report.owner)))
     if evidence is not None:
-        shown = ("identity", "roles", "key_release", "policy", "reservation", "factory", "versions")
+        # decisions and ledger have sections of their own
+        shown = (
+            "identity",
+            "roles",
+            "key_release",
+            "policy",
+            "reservation",
+            "factory",
+            "versions",
+            "decisions",
+            "ledger",
+        )
         blocks += others(evidence, *shown)
         blocks.append(how_table(evidence))
     return Section("identity", title, question, "shown", tuple(blocks))
@@ -102,7 +118,7 @@ def intended_use(report: ReportInput) -> Section:
         ]
         blocks.append(Table("reviews", "Signed human reviews", ("What", "Value"), tuple(lines), "facts"))
     else:
-        blocks.append(Prose("No signed human review is in the bundle (pellucid review).", tone="open"))
+        blocks.append(Prose("No signed human review is in the bundle.", tone="open"))
     return Section("intended-use", title, question, "missing", tuple(blocks))
 
 
