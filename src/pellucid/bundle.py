@@ -8,8 +8,8 @@ r"""The evidence bundle: what a third party needs, besides an owner's key, to be
 
 Evidence and grants are leaves of the project's log, each with its RFC 6962 inclusion proof (base64 hashes) to the one
 signed checkpoint. The chain is owner → log key (entry 0) → checkpoint, and owner → signer (a grant) → evidence. The
-file is accepted only in canonical bytes, so every changed byte shows. What a bundle cannot show: that no later
-revocation exists, or that the log has no other branch (docs/threat-model.md).
+file is accepted only in canonical bytes, so every changed byte shows. What a bundle cannot show: that no revocation was
+left out or came later, or that the log has no other branch (docs/threat-model.md).
 """
 
 from __future__ import annotations
@@ -151,21 +151,22 @@ def read(path: Path | str) -> Bundle:
 
 def build(log: Log, subject: Subject, evidence: Iterable[int], grants: Iterable[int]) -> Bundle:
     """The bundle of the log entries ``evidence`` and ``grants`` (indices), under the log's newest checkpoint."""
-    note = log.checkpoint()
-    if note is None:
-        raise Unverified("the log has no checkpoint yet")
-    size = int(note.split("\n", 2)[1])
+    with log.reading() as snapshot:
+        note = snapshot.checkpoint()
+        if note is None:
+            raise Unverified("the log has no checkpoint yet")
+        size = snapshot.size
 
-    def item(index: int) -> Item:
-        leaf = log.entry(index)
-        return Item(parse_canonical(leaf, where=f"log entry {index}"), index, tuple(log.inclusion(index, size)))
+        def item(index: int) -> Item:
+            envelope = parse_canonical(snapshot.entry(index), where=f"log entry {index}")
+            return Item(envelope, index, tuple(snapshot.inclusion(index, size)))
 
-    return Bundle(
-        subject,
-        tuple(item(index) for index in sorted(set(evidence))),
-        tuple(item(index) for index in sorted({0, *grants})),
-        note,
-    )
+        return Bundle(
+            subject,
+            tuple(item(index) for index in sorted(set(evidence))),
+            tuple(item(index) for index in sorted({0, *grants})),
+            note,
+        )
 
 
 def verify(bundle: Bundle, owners: Sequence[VerifyKey], *, passed: Passed | None = None) -> Verified:
@@ -184,6 +185,14 @@ def verify(bundle: Bundle, owners: Sequence[VerifyKey], *, passed: Passed | None
     tell = passed or (lambda _name, _detail: None)
     if not owners:
         raise BadFile("no trusted owner was named", fix="name one with --key OWNER.pub, or in [trust] of the policy")
+    try:
+        return _verify(bundle, owners, tell)
+    except (BadFile, KeyError, TypeError, ValueError, AttributeError) as error:
+        # signed by someone who may, and yet not of the shape that its kind has
+        raise Tampered("a signed entry does not have the shape of its kind", where="bundle") from error
+
+
+def _verify(bundle: Bundle, owners: Sequence[VerifyKey], tell: Passed) -> Verified:
     root, owner, log_key = _root(bundle, owners)
     tell("owner", f"{owner.line}")
     checkpoint = open_checkpoint(bundle.checkpoint, log_key, where="bundle: checkpoint")
@@ -270,30 +279,26 @@ def _signer(entry: Entry, root: Entry, grants: Sequence[Entry], owner: VerifyKey
     """The name of the signer, who held a signing role at the moment of signing by the owner's word."""
     if entry.signer == owner:
         return str(root.body["owner"]["name"])
-    held: dict[tuple[str, str], str | None] = {}
-    named: dict[str, str] = {}
+    held: dict[tuple[str, str], tuple[str, str | None]] = {}  # (name, role) -> the key it was granted to, last day
     for grant in grants:
         if grant.index > entry.index:
             break
         if grant.kind == "grant" and grant.signer == owner:
             person = grant.body["identity"]
-            named[person["verifier"]] = person["name"]
-            held[person["name"], grant.body["role"]] = grant.body["expires"]
+            held[person["name"], grant.body["role"]] = (person["verifier"], grant.body["expires"])
         elif grant.kind == "revoke" and grant.signer == owner:
             held.pop((grant.body["identity"], grant.body["role"]), None)
-    name = named.get(entry.signer.line)
     said = entry.evidence.how.get("at") if entry.kind == "evidence" else None
-    when = dt.datetime.fromisoformat(said).date() if isinstance(said, str) else None
-    roles = {
-        role
-        for (person, role), expires in held.items()
-        if person == name and (expires is None or when is None or when <= dt.date.fromisoformat(expires))
-    }
-    if name is None or not roles & SIGNING_ROLES:
-        raise NotTrusted(
-            f"{entry.signer.name} was not granted a role that signs evidence", where=f"bundle: log entry {entry.index}"
-        )
-    return name
+    when = dt.datetime.fromisoformat(said).date() if said is not None else None
+    for (name, role), (verifier, expires) in held.items():
+        if verifier != entry.signer.line or role not in SIGNING_ROLES:
+            continue
+        # a grant that ends covers no statement that does not say when it was made
+        if expires is None or (when is not None and when <= dt.date.fromisoformat(expires)):
+            return name
+    raise NotTrusted(
+        f"{entry.signer.name} was not granted a role that signs evidence", where=f"bundle: log entry {entry.index}"
+    )
 
 
 def _evidence(entry: Entry) -> Evidence:

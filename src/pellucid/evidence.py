@@ -95,11 +95,14 @@ def canonical(value: Any) -> bytes:
     """RFC 8785 canonical JSON bytes of ``value``.
 
     Raises:
-        BadFile: ``value`` holds NaN, an infinity, an integer of 2**53 or more, or something that is not JSON.
+        BadFile: ``value`` holds NaN, an infinity, a whole number of 2**53 or more, or something that is not JSON.
     """
     try:
-        return rfc8785.dumps(value)
-    except rfc8785.CanonicalizationError as error:
+        data = rfc8785.dumps(value)
+        # 2.0**53 is written as an integer that may not be read again: what cannot be read is never written
+        rfc8785.dumps(json.loads(data))
+        return data
+    except (rfc8785.CanonicalizationError, RecursionError) as error:
         raise BadFile(
             f"this cannot be written as canonical JSON: {error}", fix="numbers must be finite and integers below 2**53"
         ) from error

@@ -121,11 +121,10 @@ class VerifyKey:
         Raises:
             BadFile: Not such a line, or its hash does not fit.
         """
-        parts = line.removesuffix("\n").split("+", 2)
         try:
-            name, key_hash, material = parts
+            name, key_hash, material = line.removesuffix("\n").split("+", 2)
             raw = unb64(material, where=where)
-        except (ValueError, Tampered) as error:
+        except (ValueError, AttributeError, Tampered) as error:
             raise BadFile("not a verifier key line (NAME+HASH+KEY)", where=where) from error
         if not name or any(c.isspace() for c in name) or raw[:1] != _ED25519 or len(raw) != 33:
             raise BadFile("not an Ed25519 verifier key line", where=where)

@@ -10,10 +10,24 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Final
 
-from pellucid.errors import PellucidError
+from pellucid.errors import MissingExtra, PellucidError
 
 __all__ = ["build_parser", "run"]
+
+_GROUPS: Final = (
+    ("the project and its people", ("init", "identity", "role", "access")),
+    ("the data", ("seal", "data", "budget")),
+    ("the model", ("train", "explain", "attack")),
+    ("its release", ("report", "check", "verify", "log")),
+    ("all of it, on real data", ("demo",)),
+)
+# Which extra brings what. Anything else that is missing is not ours to name.
+_EXTRAS: Final = {
+    **dict.fromkeys(("pyarrow", "pandas", "cedarpy"), "vault"),
+    **dict.fromkeys(("torch", "opacus", "captum", "shap", "safetensors", "fairlearn"), "train"),
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,17 +37,34 @@ def build_parser() -> argparse.ArgumentParser:
 
     parser = Parser(
         prog="pellucid",
+        usage="pellucid [-h] [--version] VERB ...",
         formatter_class=formatter,
-        description="The governance layer around PyTorch training: sealed data, access policy, differential privacy\n"
-        "within a budget, tested explanations, signed evidence, and a release check that can say no.",
-        epilog="exit codes: 0 yes, 1 no, 2 the tool or its use is wrong, 3 evidence missing or tampered with\n"
-        "the corridor: init, seal, train, report, check, verify; pellucid demo walks it on real data",
+        description="The governance layer around PyTorch training: sealed data, access policy,\n"
+        "differential privacy within a budget, tested explanations, signed evidence,\n"
+        "and a release check that can say no.",
     )
     parser.add_argument("--version", action="version", version=f"pellucid {_version()}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb")
-    for part in (start, identity, role, data, budget, train, model, report, check, verify, log, access, demo):
+    verbs = parser.add_subparsers(prog="pellucid", metavar="VERB", dest="verb", help=argparse.SUPPRESS)
+    for part in (start, identity, role, access, data, budget, train, model, report, check, verify, log, demo):
         part.add(verbs)
+    parser.epilog = "\n".join(
+        (
+            *_listing({part.dest: part.help or "" for part in verbs._get_subactions()}),
+            "exit codes: 0 yes, 1 no, 2 the tool or its use is wrong, 3 evidence missing or",
+            "tampered with. Every verb has its own page: pellucid VERB --help",
+        )
+    )
     return parser
+
+
+def _listing(helps: dict[str, str]) -> list[str]:
+    """The verbs in the order of the work, one line each; argparse itself cannot group them."""
+    lines: list[str] = []
+    for title, names in _GROUPS:
+        lines += [f"{title}:", *(f"  {name:<10}{helps.pop(name)}" for name in names), ""]
+    if helps:
+        raise AssertionError(f"verbs without a group: {', '.join(helps)}")
+    return lines
 
 
 def _version() -> str:
@@ -44,50 +75,82 @@ def _version() -> str:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. No exception leaves here, and no traceback reaches a user."""
-    from pellucid.cli.common import report_error
-
-    parser = build_parser()
-    json = "--json" in (sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    json = _wants_json(words)
+    code = 2  # what a command that never came to its end is
     try:
-        options = parser.parse_args(arguments)
-        if not hasattr(options, "act"):
-            parser.print_help()
-            return 2
-        code: int = options.act(options)
+        code = _act(words)
         sys.stdout.flush()
         return code
-    except PellucidError as error:
-        return report_error(error, json=json)
     except KeyboardInterrupt:
-        sys.stderr.write("\npellucid: stopped\n")
-        return 130
-    except BrokenPipeError:
-        # The reader (a pager, head) went away: not an error of ours, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except MemoryError:
-        return report_error(PellucidError("out of memory", fix="use less data at once or a larger machine"), json=json)
-    except OSError as error:
-        where = str(error.filename) if error.filename else None
-        return report_error(PellucidError(error.strerror or "the system refused", where=where), json=json)
-    except ModuleNotFoundError as error:
-        from pellucid.errors import MissingExtra
+        from pellucid.cli.common import report_stop
 
-        extra = "vault" if error.name in ("pyarrow", "pandas", "cedarpy") else "train"
-        return report_error(
-            MissingExtra(
-                f"this verb needs {error.name}, which is not installed", fix=f'pip install "pellucid[{extra}]"'
-            ),
-            json=json,
-        )
+        return report_stop(json=json)
+    except BrokenPipeError:
+        # The reader (a pager, head) went away: nothing more can be said, but a refusal stays a refusal.
+        _silence()
+        return code
     except Exception as error:  # the last door: an uncaught error is ours, and may not show values
-        if os.environ.get("PELLUCID_DEBUG"):
+        if os.environ.get("PELLUCID_DEBUG") and not isinstance(error, (PellucidError, OSError)):
             raise
-        kind = type(error).__name__
-        return report_error(
-            PellucidError(
-                f"an error that Pellucid did not foresee ({kind})",
-                fix="run it again with PELLUCID_DEBUG=1 for the traceback (it may show data) and tell us",
-            ),
-            json=json,
+        return _report(_ours(error), json=json)
+
+
+def _act(words: Sequence[str]) -> int:
+    parser = build_parser()
+    try:
+        options = parser.parse_args(words)
+    except SystemExit as leaving:  # --help and --version
+        return int(leaving.code or 0)
+    if not hasattr(options, "act"):
+        parser.print_help()
+        return 2
+    code: int = options.act(options)
+    return code
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    """Whether an error has to be a JSON document too. Known before the words are parsed: parsing may be what fails."""
+    return "--json" in words or "-ojson" in words or ("-o", "json") in zip(words, words[1:], strict=False)
+
+
+def _ours(error: Exception) -> PellucidError:
+    """The error in Pellucid's words."""
+    if isinstance(error, PellucidError):
+        return error
+    if isinstance(error, MemoryError):
+        return PellucidError("out of memory", fix="use less data at once or a larger machine")
+    if isinstance(error, OSError):
+        return PellucidError(
+            error.strerror or "the system refused", where=str(error.filename) if error.filename else None
         )
+    missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if missing in _EXTRAS:
+        return MissingExtra(
+            f"this verb needs {missing}, which is not installed", fix=f'pip install "pellucid[{_EXTRAS[missing]}]"'
+        )
+    return PellucidError(
+        f"an error that Pellucid did not foresee ({type(error).__name__})",
+        fix="run it again with PELLUCID_DEBUG=1 for the traceback (it may show data) and tell us",
+    )
+
+
+def _report(error: PellucidError, *, json: bool) -> int:
+    from pellucid.cli.common import report_error
+
+    try:
+        return report_error(error, json=json)
+    except OSError:  # standard output is the trouble: a full disk, a reader that went away
+        _silence()
+        return report_error(error, json=False)
+
+
+def _silence() -> None:
+    """Send what standard output still holds to nowhere, so that leaving does not fail on it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("pellucid")

@@ -16,8 +16,8 @@ def add(verbs: Verbs) -> None:
         "can",
         help="may IDENTITY do ACTION on RESOURCE? exit 0 yes, 1 no",
         formatter_class=formatter,
-        description="Ask the adopted policy without doing anything. RESOURCE is a data set, a column as\n"
-        "dataset/column, a model, or the project's name.",
+        description="Ask the adopted policy without doing anything. RESOURCE is a data set, a column\n"
+        "as dataset/column, a model, or the project's name.",
     )
     explain = parts.add_parser("explain", help="the same, and which policies decided", formatter_class=formatter)
     for parser, act in ((can, act_can), (explain, act_explain)):
@@ -25,12 +25,12 @@ def add(verbs: Verbs) -> None:
         parser.add_argument("action", metavar="ACTION")
         parser.add_argument("resource", metavar="RESOURCE")
         parser.add_argument("--purpose", metavar="P")
-        common(parser, acts=False)
+        common(parser)
         parser.set_defaults(act=act)
     test = parts.add_parser("test", help="run the cases beside the policy", formatter_class=formatter)
     lint = parts.add_parser("lint", help="what is dangerous or useless in the policy", formatter_class=formatter)
     for parser, act in ((test, act_test), (lint, act_lint)):
-        common(parser, acts=False)
+        common(parser)
         parser.set_defaults(act=act)
     adopt = parts.add_parser(
         "adopt",
@@ -67,8 +67,8 @@ def _ask(options: argparse.Namespace, *, whole: bool) -> int:
         if whole:
             say(f"  roles     {', '.join(sorted(decision.request.principal.roles)) or '-'}")
             say(f"  decided   {', '.join(decision.policies) or 'no policy'}")
-            say(f"  policy    sha256:{decision.policy_sha256}")
-            say(f"  schema    sha256:{decision.schema_sha256}")
+            say(f"  policy    {decision.policy_sha256}")
+            say(f"  schema    {decision.schema_sha256}")
     return 0 if decision.allowed else 1
 
 

@@ -74,4 +74,4 @@ def _show(document: dict[str, object]) -> None:
             for run in runs
         ]
         table(("run", "epsilon", "delta", "steps", "status"), rows)
-        say("spent is the joint cost of all runs by Rényi composition, not the sum of their epsilons")
+        say("spent is what all runs cost together (Rényi composition), not the sum")

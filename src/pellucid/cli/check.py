@@ -19,9 +19,9 @@ def add(verbs: Verbs) -> None:
         "check",
         help="hold a bundle or a model against the release policy",
         formatter_class=formatter,
-        description="Verify the evidence and hold it against a release policy. Exit 0: every requirement\n"
-        "is met. 1: one is not. 2: the policy or its use is wrong. 3: the bundle does not\n"
-        "verify, or something that is required was not measured.",
+        description="Verify the evidence and hold it against a release policy. Exit 0: every\n"
+        "requirement is met. 1: one is not. 2: the policy or its use is wrong.\n"
+        "3: the bundle does not verify, or something required was not measured.",
     )
     parser.add_argument("subject", metavar="BUNDLE|M", help="a bundle file, or a model of the project")
     parser.add_argument("--policy", metavar="P.toml", type=Path, help="default: policies/release.toml of the project")

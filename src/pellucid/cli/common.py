@@ -15,18 +15,43 @@ from pellucid.errors import BadFile, Invalid, PellucidError, nearest
 if TYPE_CHECKING:
     from pellucid.project import Project
 
-__all__ = ["Parser", "Verbs", "common", "formatter", "open_project", "passphrase", "print_json", "report_error"]
+__all__ = ["Parser", "Verbs", "common", "formatter", "open_project", "passphrase", "print_json", "report_error", "report_stop"]
 
 Verbs = Any  # argparse keeps the type of its sub-parsers to itself
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Verbs of a noun on one line each: argparse measures their names without the indent it gives them."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        names = [len(part.dest) for part in self._iter_indented_subactions(action)]
+        self._action_max_length = max([self._action_max_length, *(4 + length for length in names)])
+
+
 def formatter(prog: str) -> argparse.HelpFormatter:
     """Help as written, 80 columns wide whatever the terminal, so that docs/cli.md is the same everywhere."""
-    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=80)
+    return _Help(prog, max_help_position=30, width=80)
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are ours: what, where, what next."""
+    """An argument parser whose errors are ours: what, where, what next. Options are never abbreviated."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **options})
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Say what is unknown where it is: the verb's parser knows the options that were meant."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            named = [word.partition("=")[0] for word in unknown]
+            options = [word for word in named if word.startswith("-")]
+            if not options:
+                raise Invalid(f'there is no place for "{named[0]}" here', fix=f"{self.prog} --help")
+            verbs = self._subparsers is not None
+            hint = "; options stand after the verb" if verbs else nearest(options[0], self._option_string_actions)
+            raise Invalid(f"there is no option {options[0]} here{hint}", fix=f"{self.prog} --help")
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing and leaving."""
@@ -39,13 +64,12 @@ class Parser(argparse.ArgumentParser):
         raise Invalid(f"{message}{hint}", fix=f"{self.prog} --help")
 
 
-def common(parser: argparse.ArgumentParser, *, acts: bool = True) -> argparse.ArgumentParser:
-    """The options of every verb; ``acts`` where somebody must be named."""
+def common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The options of every verb, whether or not it acts in somebody's name: scripts need not know which do."""
     group = parser.add_argument_group("common")
     group.add_argument("--project", metavar="DIR", type=Path, help="the project (default: the nearest upward)")
-    if acts:
-        group.add_argument("--as", dest="identity", metavar="NAME", help="who acts (default: PELLUCID_IDENTITY)")
-        group.add_argument("--passphrase-file", metavar="F", type=Path, help="file with the passphrase")
+    group.add_argument("--as", dest="identity", metavar="NAME", help="who acts (default: PELLUCID_IDENTITY)")
+    group.add_argument("--passphrase-file", metavar="F", type=Path, help="file with the passphrase")
     group.add_argument("--json", action="store_true", help="one JSON document on standard output")
     return parser
 
@@ -88,6 +112,16 @@ def open_project(options: argparse.Namespace) -> Project:
 def print_json(document: Any) -> None:
     """One JSON document on standard output."""
     sys.stdout.write(_json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def report_stop(*, json: bool) -> int:
+    """Ctrl-C: whoever was interrupted has settled on the way here."""
+    from pellucid.console import note
+
+    if json:
+        print_json({"error": {"what": "stopped", "where": None, "fix": None}, "exit": 130})
+    note("\npellucid: stopped")
+    return 130
 
 
 def report_error(error: PellucidError, *, json: bool) -> int:

@@ -27,13 +27,13 @@ def add(verbs: Verbs) -> None:
     noun = verbs.add_parser("data", help="list, show and export sealed data", formatter_class=formatter)
     parts = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     listing = parts.add_parser("list", help="what is sealed", formatter_class=formatter)
-    common(listing, acts=False)
+    common(listing)
     listing.set_defaults(act=act_list)
     show = parts.add_parser(
-        "show", help="schema, readers and files of one data set; never a row", formatter_class=formatter
+        "show", help="schema and readers of one data set; never a row", formatter_class=formatter
     )
     show.add_argument("name", metavar="NAME")
-    common(show, acts=False)
+    common(show)
     show.set_defaults(act=act_show)
     export = parts.add_parser("export", help="write decrypted columns to a plaintext file", formatter_class=formatter)
     export.add_argument("name", metavar="NAME")
@@ -106,7 +106,7 @@ def act_show(options: argparse.Namespace) -> int:
                 }
             )
             return 0
-        say(f"{sealed.label}  manifest sha256:{sealed.manifest_sha256}")
+        say(f"{sealed.label}\n  manifest {sealed.manifest_sha256}")
         say(f"  target {sealed.schema.target}; unit {sealed.schema.unit}; {sealed.schema.units:,} people (public)")
         say(f"  purposes {', '.join(sealed.schema.purposes)}; retention {sealed.schema.retention or 'not declared'}")
         columns = sealed.schema.columns.values()

@@ -14,8 +14,8 @@ def add(verbs: Verbs) -> None:
         "demo",
         help="the whole corridor on real data, in under two minutes",
         formatter_class=formatter,
-        description="Walk the whole corridor on UCI Adult (32,561 people), through the verbs above, each\n"
-        "printed before it runs. DIR becomes a project that you can go on with.",
+        description="Walk the whole corridor on UCI Adult (32,561 people), through the other verbs,\n"
+        "each printed before it runs. DIR becomes a project that you can go on with.",
     )
     parser.add_argument("dir", metavar="DIR", nargs="?", type=Path, default=Path("pellucid-demo"))
     parser.set_defaults(act=act)

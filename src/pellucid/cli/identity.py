@@ -23,7 +23,7 @@ def add(verbs: Verbs) -> None:
     new.set_defaults(act=act_new)
     show = parts.add_parser("show", help="show who is who", formatter_class=formatter)
     show.add_argument("name", metavar="NAME", nargs="?")
-    common(show, acts=False)
+    common(show)
     show.set_defaults(act=act_show)
 
 

@@ -27,7 +27,7 @@ def add(verbs: Verbs) -> None:
         "checkpoint", help="the signed tree head, to keep elsewhere", formatter_class=formatter
     )
     for parser, act in ((show, act_show), (verify, act_verify), (prove, act_prove), (checkpoint, act_checkpoint)):
-        common(parser, acts=False)
+        common(parser)
         parser.set_defaults(act=act)
 
 
@@ -46,7 +46,8 @@ def _about(kind: str, body: Any) -> str:
     if kind == "decision":
         verdict = "allowed" if body["allowed"] else "DENIED"
         purpose = f' for "{body["purpose"]}"' if body["purpose"] else ""
-        return f"{verdict}: {body['identity']} {body['action']} {body['resource']['name']}{purpose}"
+        what = str(body["resource"]["name"]).replace(",", ", ")
+        return f"{verdict}: {body['identity']} {body['action']} {what}{purpose}"
     about = {
         "genesis": lambda: f"project {body['project']} of {body['owner']['name']}",
         "role-key": lambda: f"{body['role']}@{body['generation']}",
@@ -100,7 +101,7 @@ def act_verify(options: argparse.Namespace) -> int:
         if options.json:
             print_json({"ok": True, "size": result.size, "root": result.root.hex()})
         else:
-            say(f"VERIFIED: {result.size} entries, root {result.root.hex()}")
+            say(f"VERIFIED: {result.size} entries\n  root {result.root.hex()}")
     return 0
 
 

@@ -20,8 +20,8 @@ def add(verbs: Verbs) -> None:
         "attack",
         help="try to tell who was trained on; leaves evidence",
         formatter_class=formatter,
-        description="Try to tell from the model who was trained on. Leaves a lower bound on epsilon as\n"
-        "evidence, to stand beside the claimed one.",
+        description="Try to tell from the model who was trained on. Leaves a lower bound on epsilon\n"
+        "as evidence, to stand beside the claimed one.",
     )
     for parser, act in ((explain, act_explain), (attack, act_attack)):
         parser.add_argument("model", metavar="M", help="a model, such as credit-risk or credit-risk@2")

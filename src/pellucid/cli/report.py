@@ -14,8 +14,8 @@ def add(verbs: Verbs) -> None:
         "report",
         help="write report.html, report.json and bundle.json",
         formatter_class=formatter,
-        description="Write what is known of a model for readers of a tier: a page people read, the same\n"
-        "as JSON, and the bundle of evidence that a third party verifies.",
+        description="Write what is known of a model for readers of a tier: a page people read, the\n"
+        "same as JSON, and the bundle of evidence that a third party verifies.",
     )
     parser.add_argument("model", metavar="M")
     parser.add_argument("--tier", choices=("public", "auditor", "steward"), default="auditor", help="default: auditor")

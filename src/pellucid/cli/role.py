@@ -25,7 +25,7 @@ def add(verbs: Verbs) -> None:
     common(revoke)
     revoke.set_defaults(act=act_revoke)
     listing = parts.add_parser("list", help="who holds which role", formatter_class=formatter)
-    common(listing, acts=False)
+    common(listing)
     listing.set_defaults(act=act_list)
 
 

@@ -14,9 +14,9 @@ def add(verbs: Verbs) -> None:
         "train",
         help="a governed training run by a recipe",
         formatter_class=formatter,
-        description="Train by a recipe: the policy decides, the ledger reserves the whole plan, and only\n"
-        "then is anything decrypted. Leaves evidence of how it was trained, how well it\n"
-        "works and what it looks at.",
+        description="Train by a recipe: the policy decides, the ledger reserves the whole plan, and\n"
+        "only then is anything decrypted. Leaves evidence of how it was trained, how well\n"
+        "it works and what it looks at.",
     )
     parser.add_argument("name", metavar="NAME", help="the model's name; a repeated name makes NAME@2")
     parser.add_argument("--data", metavar="D", required=True, help="the sealed data set")

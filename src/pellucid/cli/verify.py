@@ -15,13 +15,13 @@ def add(verbs: Verbs) -> None:
         help="verify a bundle, or the whole project, offline",
         formatter_class=formatter,
         description="With BUNDLE: signatures, proofs, grants, and epsilon computed again by two\n"
-        "accountants. It needs the bundle and the owner's key and nothing else. Without: the\n"
-        "whole project, its log, policies, sealed files, weights and bundles.",
+        "accountants. It needs the bundle and the owner's key and nothing else. Without:\n"
+        "the whole project, its log, policies, sealed files, weights and bundles.",
     )
     parser.add_argument("bundle", metavar="BUNDLE", nargs="?", type=Path)
     parser.add_argument("--key", metavar="OWNER.pub", type=Path, action="append", help="a trusted owner's key")
     parser.add_argument("--weights", metavar="FILE", type=Path, help="bind the weights too")
-    common(parser, acts=False)
+    common(parser)
     parser.set_defaults(act=act)
 
 

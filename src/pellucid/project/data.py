@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,24 +85,35 @@ def seal(project: Project, name: str, data: pd.DataFrame | pa.Table | Path | str
     project.decide("seal", Resource.dataset(name, parsed))
     allowed = readers(project.policy, parsed, name, sorted(project.membership.roles()))
     roles = sorted(frozenset().union(*allowed.values()))
-    version = max((v for n, v in _sealed(project) if n == name), default=0) + 1
-    folder = project.layout.dataset(name, version)
-    if folder.exists():  # written by a process that died before it could record it: nobody can refer to it
-        shutil.rmtree(folder)
-    _, sha256 = vault.seal(
-        table,
-        parsed,
-        folder,
-        name=name,
-        version=version,
-        readers=allowed,
-        role_keys={role: project.membership.role_key(role) for role in roles},
-        signer=project.identity.signing,
-    )
-    project.record("seal", dataset=name, version=version, manifest_sha256=sha256, schema_sha256=parsed.digest)
+    with _sealing(project):
+        version = max((v for n, v in _sealed(project) if n == name), default=0) + 1
+        folder = project.layout.dataset(name, version)
+        if folder.exists():  # written by a process that died before it could record it: nobody can refer to it
+            shutil.rmtree(folder)
+        _, sha256 = vault.seal(
+            table,
+            parsed,
+            folder,
+            name=name,
+            version=version,
+            readers=allowed,
+            role_keys={role: project.membership.role_key(role) for role in roles},
+            signer=project.identity.signing,
+        )
+        project.record("seal", dataset=name, version=version, manifest_sha256=sha256, schema_sha256=parsed.digest)
     if parsed.budget is not None and ledger(project, name).budget is None:
         _record_budget(project, name, parsed.budget.epsilon, parsed.budget.delta)
     return f"{name}@{version}"
+
+
+@contextmanager
+def _sealing(project: Project) -> Iterator[None]:
+    """One sealing at a time on this machine: between writing a version and recording it, nobody may take its place."""
+    path = project.layout.root / "runs" / "sealing.lock"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _adopted(project: Project, name: str, schema: Schema) -> None:

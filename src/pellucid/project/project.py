@@ -238,8 +238,9 @@ class Project:
         return self._entries
 
     def refresh(self) -> None:
-        """Fold what was written since."""
-        self.membership = Membership.fold(self.entries(), self.membership.owner)
+        """Fold what was written since, by whomever: a role revoked by another process is gone here too."""
+        if len(self.entries()) != self.membership.size:
+            self.membership = Membership.fold(self.entries(), self.membership.owner)
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
@@ -249,6 +250,7 @@ class Project:
 
             self._swept = True
             settle_abandoned(self)
+        self.refresh()
         with self.log.writing(self.log_key, self.name) as writer:
             yield writer
         self.refresh()
@@ -273,20 +275,25 @@ class Project:
             BadFile: The policy does not parse or does not fit its schema.
             NotAdopted: Nobody adopted these bytes.
         """
-        if self._policy is None:
+        if self._policy is None or self._not_adopted(self._policy):
             policy = AccessPolicy.load(self.layout.policies)
-            for what, sha256 in ((ACCESS_POLICY, policy.sha256), (ACCESS_SCHEMA, policy.schema_sha256)):
-                if self.membership.adopted(what) != sha256:
-                    raise NotAdopted(
-                        f"{what} was changed and nobody adopted it, so it denies everything",
-                        where=str(self.layout.policies / what),
-                        fix="an owner reads it and runs pellucid access adopt",
-                    )
+            for what in self._not_adopted(policy):
+                raise NotAdopted(
+                    f"{what} was changed and nobody adopted it, so it denies everything",
+                    where=str(self.layout.policies / what),
+                    fix="an owner reads it and runs pellucid access adopt",
+                )
             self._policy = policy
         return self._policy
 
+    def _not_adopted(self, policy: AccessPolicy) -> list[str]:
+        """Which of the policy's two files are not the ones that an owner adopted last."""
+        digests = {ACCESS_POLICY: policy.sha256, ACCESS_SCHEMA: policy.schema_sha256}
+        return [what for what, sha256 in digests.items() if self.membership.adopted(what) != sha256]
+
     def ask(self, action: str, resource: Resource, purpose: str | None, *, name: str | None = None) -> Decision:
         """What the policy says, without an attempt and so without a record."""
+        self.refresh()
         who = name or self.acting
         return decide(self.policy, Request(Principal("Identity", who, self.roles(who)), action, resource, purpose))
 

@@ -173,7 +173,7 @@ def render(
         owner=verified.owner.line,
         signers=tuple(sorted(set(verified.signers))),
         verification=tuple(reports.VerificationCheck(**check.document()) for check in result.verification.checks),
-        created=max(str(e.how["at"]) for e in verified.evidence),
+        created=max(str(e.how.get("at", "")) for e in verified.evidence),
         ledger=reports.Ledger.from_document(stated["ledger"]) if "ledger" in stated else None,
         decisions=tuple(_line(each) for each in stated["decisions"]) if "decisions" in stated else None,
     )

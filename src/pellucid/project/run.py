@@ -112,9 +112,11 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         steps = self.steps_taken
-        if error is None and self._session is not None and steps > 0:
-            self.finish()
-        self._settle("complete" if steps == self.plan.steps else "stopped", steps)
+        try:
+            if error is None and self._session is not None and steps > 0:
+                self.finish()
+        finally:
+            self._settle("complete" if steps == self.plan.steps else "stopped", steps)
 
     @property
     def steps_taken(self) -> int:
@@ -449,11 +451,15 @@ def unfinished(project: Project) -> list[str]:
 
 def settle_abandoned(project: Project) -> None:
     """Record that abandoned runs count in full. Failure to do so changes nothing: they count in full unsettled too."""
-    for entry in abandoned(project):
-        steps = sum(int(event["count"]) for event in entry.body["events"])
-        try:
-            project.record("settle", reservation=entry.body["reservation"], status="abandoned", steps=steps)
-        except PellucidError as error:
-            sys.stderr.write(f"{error}\n")
-            return
+    try:
+        with project.writing() as writer:
+            dead = abandoned(project)  # asked again with the log locked, so that two commands at once settle it once
+            for entry in dead:
+                steps = sum(int(event["count"]) for event in entry.body["events"])
+                fields = {"reservation": entry.body["reservation"], "status": "abandoned", "steps": steps}
+                writer.append(seal_record("settle", fields, project.identity.signing, now()))
+    except PellucidError as error:
+        sys.stderr.write(f"{error}\n")
+        return
+    for entry in dead:
         _lock_path(project, entry.body["reservation"]).unlink(missing_ok=True)

@@ -1,0 +1,165 @@
+"""The schema: what is checked, how errors say where, and the encoding that follows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pellucid.errors import BadFile, UnknownName
+from pellucid.evidence import canonical
+from pellucid.schema import Encoding, Schema, parse_toml
+
+GOOD = """
+[dataset]
+target = "loan"
+units = 1000
+purposes = ["credit scoring"]
+retention = 2031-12-31
+[dataset.budget]
+epsilon = 8.0
+delta = 1e-5
+[columns.age]
+type = "integer"
+bounds = [17, 90]
+sensitivity = "personal"
+missing = { fill = 40 }
+[columns.income]
+type = "number"
+bounds = [0, 1e6]
+scale = "log"
+sensitivity = "personal"
+missing = "category"
+[columns.hours]
+type = "integer"
+bounds = [0, 99]
+bins = [20, 40]
+sensitivity = "public"
+[columns.gender]
+type = "category"
+categories = ["Female", "Male"]
+sensitivity = "special"
+[columns.id]
+type = "identifier"
+sensitivity = "identifier"
+[columns.loan]
+type = "boolean"
+sensitivity = "personal"
+"""
+
+
+def test_the_shipped_schema_parses() -> None:
+    schema = Schema.read(Path(__file__).parents[1] / "schemas" / "applicants.toml")
+    assert schema.units == 32000
+    assert "gender" not in schema.features()
+    assert "ethnicity" not in schema.features()
+
+
+def test_a_schema_reads_back_from_its_document_with_the_same_digest() -> None:
+    schema = Schema.parse(GOOD)
+    again = Schema.from_document(json.loads(json.dumps(schema.document())), where="test")
+    assert again == schema
+    assert again.digest == schema.digest
+    assert Schema.from_document(json.loads(canonical(schema.document())), where="test").digest == schema.digest
+
+
+def test_bins_may_stand_under_scale_too() -> None:
+    other = GOOD.replace("bins = [20, 40]", "scale = { bins = [20, 40] }")
+    assert Schema.parse(other) == Schema.parse(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "where"),
+    [
+        ('target = "loan"', 'target = "lone"', "dataset.target"),
+        ('target = "loan"', 'target = "id"', "dataset.target"),
+        ("units = 1000", "units = 0", "dataset.units"),
+        ("units = 1000", "units = true", "dataset.units"),
+        ("units = 1000", "units = 10.5", "dataset.units"),
+        ("units = 1000", "", "dataset.units"),
+        ("units = 1000", 'units = 1000\nunit = "row s"', "dataset.unit"),
+        ('purposes = ["credit scoring"]', "purposes = []", "dataset.purposes"),
+        ('purposes = ["credit scoring"]', 'purposes = "all"', "dataset.purposes"),
+        ("retention = 2031-12-31", "retention = 5", "dataset.retention"),
+        ("epsilon = 8.0", "epsilon = 0.0", "dataset.budget.epsilon"),
+        ("epsilon = 8.0", "epsilon = nan", "epsilon"),
+        ("epsilon = 8.0", "epsilon = inf", "epsilon"),
+        ("delta = 1e-5", "delta = 0.001", "dataset.budget.delta"),
+        ("delta = 1e-5", "delta = 0.0", "dataset.budget.delta"),
+        ("bounds = [17, 90]", "", "columns.age.bounds"),
+        ("bounds = [17, 90]", "bounds = [90, 17]", "columns.age.bounds"),
+        ("bounds = [17, 90]", "bounds = [17]", "columns.age.bounds"),
+        ("bounds = [17, 90]", "bounds = [17, inf]", "bounds"),
+        ("bounds = [17, 90]", "bounds = [17.5, 90]", "columns.age.bounds"),
+        ('type = "integer"\nbounds = [17', 'type = "int"\nbounds = [17', "columns.age.type"),
+        ("missing = { fill = 40 }", "missing = { fill = 400 }", "columns.age.missing.fill"),
+        ("missing = { fill = 40 }", 'missing = "drop"', "columns.age.missing"),
+        ('scale = "log"', 'scale = "cubic"', "columns.income.scale"),
+        ("bins = [20, 40]", "bins = [40, 20]", "columns.hours.scale"),
+        ("bins = [20, 40]", "bins = [20, 400]", "columns.hours.scale"),
+        ("bins = [20, 40]", 'bins = [20, 40]\nscale = "linear"', "columns.hours.bins"),
+        ('["Female", "Male"]', '["Female"]', "columns.gender.categories"),
+        ('["Female", "Male"]', '["Female", "Female"]', "columns.gender.categories"),
+        ('sensitivity = "special"', 'sensitivity = "secret"', "columns.gender.sensitivity"),
+        ('sensitivity = "special"', "", "columns.gender.sensitivity"),
+        ('sensitivity = "identifier"', 'sensitivity = "personal"', "columns.id.sensitivity"),
+        ("[columns.id]", "[columns.id]\nbounds = [1, 2]", "columns.id.bounds"),
+        ("[columns.id]", "[columns.id]\ncolour = 1", "columns.id.colour"),
+        ("[dataset]", "[dataset]\ntarge = 1", "dataset.targe"),
+    ],
+)
+def test_a_wrong_meaning_names_the_dotted_key(before: str, after: str, where: str) -> None:
+    assert before in GOOD
+    with pytest.raises(BadFile) as caught:
+        Schema.parse(GOOD.replace(before, after, 1), where="s.toml")
+    assert str(caught.value.where).startswith("s.toml")
+    assert where in str(caught.value.where)
+
+
+def test_a_syntax_error_names_line_and_column() -> None:
+    with pytest.raises(BadFile, match=r"line 3, column 4"):
+        Schema.parse("[dataset]\na = 1\nb =\n")
+
+
+def test_an_unknown_key_names_the_nearest() -> None:
+    with pytest.raises(BadFile, match='did you mean "purposes"'):
+        Schema.parse(GOOD.replace("purposes", "purpose"))
+
+
+def test_missing_files_and_other_bytes_are_bad_files(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_bytes(b"\xff\xfe")
+    for path in (tmp_path / "s.toml", tmp_path / "none.toml", tmp_path):
+        with pytest.raises(BadFile):
+            Schema.read(path)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_document_or_a_bad_file(text: str) -> None:
+    try:
+        document = parse_toml(text, where="t")
+    except BadFile:
+        return
+    assert isinstance(document, dict)
+
+
+def test_default_features_leave_out_target_identifiers_and_special_columns() -> None:
+    assert Schema.parse(GOOD).features() == ("age", "income", "hours")
+
+
+@pytest.mark.parametrize("names", [["nothing"], ["loan"], ["id"], ["age", "age"], []])
+def test_features_that_cannot_be_are_refused(names: list[str]) -> None:
+    with pytest.raises((BadFile, UnknownName)):
+        Schema.parse(GOOD).features(names)
+
+
+def test_the_encoding_is_as_wide_as_its_labels_and_its_slices_cover_it() -> None:
+    encoding = Encoding.of(Schema.parse(GOOD), ["age", "income", "hours", "gender"])
+    labels = [label for code in encoding.codes for label in code.labels]
+    assert encoding.width == len(labels) == 1 + 2 + 3 + 2
+    slices = encoding.slices()
+    assert [i for name in encoding.features for i in range(slices[name].start, slices[name].stop)] == list(range(8))
+    assert encoding.classes == ("false", "true")
+    assert labels[3:6] == ["hours in [-inf, 20)", "hours in [20, 40)", "hours in [40, inf)"]
