@@ -6,6 +6,7 @@ Six people: ana owns it, sam is steward, sid scientist, kim auditor, rea reader,
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -114,6 +115,7 @@ def make_frame(rows: int = 2950, seed: int = 20260301) -> pd.DataFrame:
     )
 
 
+@functools.cache
 def make_plan(**changed: Any) -> Plan:
     arguments = {"epsilon": 3.0, "delta": 1e-5, "units": UNITS, "test": 0.3, "batch": 256, "epochs": 2, "clip": 1.0}
     return Plan.calibrate(**{**arguments, **changed})

@@ -135,7 +135,7 @@ def test_what_is_sealed_after_a_revocation_is_out_of_reach_by_cryptography(seale
     from pellucid.project import data
 
     owner = sealed.open()
-    old = {g for g in sealed.open("sid").membership.wrapped_role_keys("sid")}
+    old = set(sealed.open("sid").membership.wrapped_role_keys("sid"))
     people.revoke(owner, "scientist", "sid")
     owner.seal("applicants", make_frame(), schema=sealed.schema)
     newest = data.dataset(owner, "applicants@2")
@@ -186,7 +186,7 @@ def test_an_adoption_by_another_process_is_in_force_at_once(sealed: Place) -> No
     forbidden = '\n@id("nobody-reads")\n@because("a test")\nforbid (principal, action == Action::"read", resource);\n'
     policy.write_text(policy.read_text(encoding="utf-8") + forbidden, encoding="utf-8")
     people.adopt(sealed.open())
-    with pytest.raises(Denied, match="nobody-reads|a test"):
+    with pytest.raises(Denied, match=r"nobody-reads|a test"):
         scientist.read("applicants", ["age"], purpose=PURPOSE)
 
 

@@ -28,6 +28,13 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         names = [len(part.dest) for part in self._iter_indented_subactions(action)]
         self._action_max_length = max([self._action_max_length, *(4 + length for length in names)])
 
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """An option with its value once (``-o, --out FILE``), as Python writes it from 3.13 on."""
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        value = self._format_args(action, action.dest.upper())
+        return f"{', '.join(action.option_strings)} {value}"
+
 
 def formatter(prog: str) -> argparse.HelpFormatter:
     """Help as written, 80 columns wide whatever the terminal, so that docs/cli.md is the same everywhere."""

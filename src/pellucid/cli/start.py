@@ -18,7 +18,7 @@ def add(verbs: Verbs) -> None:
         "policies, and a log whose entry 0 the owner signs.",
     )
     parser.add_argument("dir", metavar="DIR", type=Path)
-    parser.add_argument("--owner", metavar="NAME", default="owner", help="the owner's name (default: owner)")
+    parser.add_argument("--owner", "--as", metavar="NAME", default="owner", help="the owner's name (default: owner)")
     parser.add_argument("--name", metavar="NAME", help="the project's name (default: the folder's)")
     parser.add_argument("--passphrase-file", metavar="F", type=Path, help="file with the owner's passphrase")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")

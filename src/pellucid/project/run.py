@@ -94,6 +94,13 @@ class Run:
                 where="plan",
                 fix='keep one row a person and declare unit = "row"',
             )
+        cost = accounting.epsilon(self.plan.events, self.plan.delta)
+        if self.plan.epsilon < cost:
+            raise BadPlan(
+                f"the plan claims epsilon {self.plan.epsilon:g} and its events cost {cost:g}",
+                where="plan.epsilon",
+                fix="make the plan with Plan.calibrate or Plan.of",
+            )
         self.encoding = Encoding.of(sealed.schema, self._features)
         if len(self.encoding.classes) != 2:
             raise Misuse("training needs a target with two classes for now", fix="declare a category with two values")

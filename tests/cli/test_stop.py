@@ -1,0 +1,82 @@
+"""Ctrl-C in the middle of a training: it settles what it reserved, ends with 130, and the project goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def _runs(root: Path, env: dict[str, str]) -> list[dict[str, Any]]:
+    words = [sys.executable, "-m", "pellucid", "budget", "applicants", "--project", str(root), "--json"]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=True)
+    runs: list[dict[str, Any]] = json.loads(done.stdout)["runs"]
+    return runs
+
+
+def test_ctrl_c_while_training_settles_and_is_130(fresh: Any, tmp_path: Path) -> None:
+    recipe = tmp_path / "long.toml"
+    text = (fresh.files / "recipe.toml").read_text()
+    recipe.write_text(text.replace("epochs = 5", "epochs = 3000").replace("batch = 256", "batch = 32"))
+    env = {**os.environ, "PELLUCID_PASSPHRASE": "glass-all-the-way-down"}
+    words = ["train", "long", "--data", "applicants", "--purpose", "credit scoring", "--recipe", str(recipe)]
+    training = subprocess.Popen(
+        [sys.executable, "-m", "pellucid", *words, "--project", str(fresh.root), "--as", "ana", "--json"],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        # A plain line of progress comes after some seconds of steps: then the run is in the middle of its loop.
+        assert training.stderr is not None
+        for line in training.stderr:
+            if line.startswith("training long: step"):
+                break
+        assert training.poll() is None
+        training.send_signal(signal.SIGINT)
+        out, err = training.communicate(timeout=60)
+    finally:
+        if training.poll() is None:
+            training.kill()
+            training.communicate()
+    assert training.returncode == 130
+    assert json.loads(out)["exit"] == 130
+    assert "Traceback" not in err
+    assert "stopped" in err
+
+    stopped = _runs(fresh.root, env)[-1]
+    assert (stopped["run"], stopped["status"]) == ("long@1", "stopped")
+    assert 0 < stopped["steps"] < stopped["steps_planned"]
+    for verb in (["verify"], ["log", "verify"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "pellucid", *verb, "--project", str(fresh.root)],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_passphrase_is_not_in_the_process_list(fresh: Any) -> None:
+    env = {**os.environ, "PELLUCID_PASSPHRASE": "glass-all-the-way-down"}
+    verb = subprocess.Popen(
+        [sys.executable, "-m", "pellucid", "report", "risk", "--project", str(fresh.root), "--as", "kim"],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    seen = Path(f"/proc/{verb.pid}/cmdline").read_bytes() if Path("/proc").is_dir() else b""
+    out, err = verb.communicate(timeout=60)
+    assert verb.returncode == 0, err
+    assert b"glass-all-the-way-down" not in seen
+    assert "glass-all-the-way-down" not in out + err
+    for path in fresh.root.rglob("*"):
+        if path.is_file():
+            assert b"glass-all-the-way-down" not in path.read_bytes(), path
