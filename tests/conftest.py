@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -180,7 +179,7 @@ def fresh(corridor: Corridor, tmp_path: Path) -> Corridor:
 
 
 @pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No variable of Pellucid's but the passphrase, and a working directory that is no project."""
     for name in [name for name in os.environ if name.startswith("PELLUCID_")]:
         monkeypatch.delenv(name)
@@ -189,4 +188,3 @@ def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    yield

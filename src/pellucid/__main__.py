@@ -7,9 +7,12 @@ import sys
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    from pellucid.cli import run
+    try:
+        from pellucid.cli import run
 
-    sys.exit(run())
+        sys.exit(run())
+    except KeyboardInterrupt:  # before there was a command to stop
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,14 +11,22 @@ from contextlib import contextmanager
 
 from pellucid.errors import PellucidError
 
-__all__ = ["error", "note", "progress", "say", "table"]
+__all__ = ["error", "forsake", "note", "progress", "say", "table"]
 
 Step = Callable[[int, int], None]
 
 
 def say(text: str = "") -> None:
-    """A line on standard output."""
-    sys.stdout.write(f"{text}\n")
+    """A line on standard output. A reader that went away (a pager, head) does not stop the work."""
+    try:
+        sys.stdout.write(f"{text}\n")
+    except BrokenPipeError:
+        forsake()
+
+
+def forsake() -> None:
+    """Send what is still written to standard output to nowhere, because nobody can read it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(text: str) -> None:
@@ -43,8 +53,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str |
         view.add_column(name, overflow="fold")
     for row in rows:
         view.add_row(*(Text(cell) for cell in row))
-    width = None if sys.stdout.isatty() else 100
-    Console(file=sys.stdout, width=width, highlight=False).print(view)
+    terminal = sys.stdout.isatty()
+    # Drawn apart and then said: rich would end the process if the reader went away.
+    page = io.StringIO()
+    Console(file=page, force_terminal=terminal, width=None if terminal else 100, highlight=False).print(view)
+    say("\n".join(line.rstrip() for line in page.getvalue().splitlines()))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -152,23 +153,16 @@ def test_log_show_verify_prove_checkpoint(pellucid: Any, corridor: Any, tmp_path
     assert pellucid("log", "checkpoint", *here).out.splitlines()[:2] == ["credit", str(len(entries))]
 
 
-def test_a_changed_log_is_3(pellucid: Any, fresh: Any) -> None:
-    import sqlite3
-
-    path = fresh.root / "log" / "log.sqlite"
-    with sqlite3.connect(path) as store:
-        table, column = "entry", "leaf"
-        names = [row[0] for row in store.execute("select name from sqlite_master where type = 'table'")]
-        for name in names:
-            columns = {row[1]: row[2] for row in store.execute(f"pragma table_info({name})")}  # noqa: S608
-            blobs = [c for c, kind in columns.items() if kind == "BLOB"]
-            if "entr" in name or "lea" in name:
-                table, column = name, blobs[0]
-        rows = store.execute(f"select rowid, {column} from {table} order by rowid").fetchall()  # noqa: S608
-        rowid, leaf = rows[5]
-        store.execute(f"update {table} set {column} = ? where rowid = ?", (bytes(leaf)[:-2] + b"!}", rowid))  # noqa: S608
+@pytest.mark.parametrize("verb", [("log", "verify"), ("verify",), ("role", "list"), ("budget", "applicants")])
+def test_a_changed_log_is_3_for_every_verb_that_reads_it(pellucid: Any, fresh: Any, verb: tuple[str, ...]) -> None:
+    store = sqlite3.connect(fresh.root / "log" / "log.sqlite")
+    with store:
+        (leaf,) = store.execute("select leaf from entries where number = 5").fetchone()
+        changed = leaf.replace(b'"sig":"', b'"sig":"A', 1)
+        assert changed != leaf
+        store.execute("update entries set leaf = ? where number = 5", (changed,))
     store.close()
-    assert pellucid("log", "verify", "--project", fresh.root).code == 3
+    assert pellucid(*verb, "--project", fresh.root).code == 3
 
 
 def test_access_can_explain_test_lint_adopt(pellucid: Any, fresh: Any) -> None:

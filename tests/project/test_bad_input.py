@@ -120,7 +120,7 @@ CASES = [
     Case("header only", from_file(HEAD), BadData, 2, "row"),
     Case("duplicate names in a file", from_file(HEAD.replace("note", "age")), BadData, 2, "columns 2, 6"),
     Case("not a table", from_file("{}", "people.json"), BadData, 2, "people.json"),
-    Case("no such file", lambda p: p.open().seal("applicants", p.root / "no.csv", schema=p.schema), BadData, 2, "no.csv"),
+    Case("no such file", lambda p: p.open().seal("applicants", p.root / "no.csv", schema=p.schema), BadData, 2, "csv"),
     Case("bad name", lambda p: p.open().seal("../up", make_frame(40), schema=p.schema), BadFile, 2, "../up"),
     Case("no such schema", lambda p: p.open().seal("a", make_frame(40), schema=p.root / "no.toml"), BadFile, 2, "no.t"),
     Case("schema key unknown", with_schema("bounds = [17", "bound = [17"), BadFile, 2, "bounds"),
@@ -276,7 +276,7 @@ def test_an_unsound_model_is_refused_before_the_first_step(
     assert (only.status, only.steps_taken, ledger.spent, ledger.reserved) == ("stopped", 0, 0.0, 0.0)
     assert not list((sealed.root / "models").iterdir())
     assert not sealed.open().notices
-    assert sealed.train() == "tiny@2"  # and the next command goes on
+    assert sealed.open("sid").read("applicants", ["age"], purpose=PURPOSE).num_rows == 2950  # the next command goes on
 
 
 def test_a_second_optimizer_is_refused_and_what_was_taken_stays_counted(sealed: Place) -> None:

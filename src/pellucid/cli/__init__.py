@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from pellucid.errors import MissingExtra, PellucidError
@@ -87,8 +88,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
         return report_stop(json=json)
     except BrokenPipeError:
-        # The reader (a pager, head) went away: nothing more can be said, but a refusal stays a refusal.
-        _silence()
+        from pellucid.console import forsake
+
+        forsake()  # nothing more can be said, but a refusal stays a refusal
         return code
     except Exception as error:  # the last door: an uncaught error is ours, and may not show values
         if os.environ.get("PELLUCID_DEBUG") and not isinstance(error, (PellucidError, OSError)):
@@ -111,7 +113,7 @@ def _act(words: Sequence[str]) -> int:
 
 def _wants_json(words: Sequence[str]) -> bool:
     """Whether an error has to be a JSON document too. Known before the words are parsed: parsing may be what fails."""
-    return "--json" in words or "-ojson" in words or ("-o", "json") in zip(words, words[1:], strict=False)
+    return "--json" in words or "-ojson" in words or ("-o", "json") in pairwise(words)
 
 
 def _ours(error: Exception) -> PellucidError:
@@ -140,17 +142,8 @@ def _report(error: PellucidError, *, json: bool) -> int:
 
     try:
         return report_error(error, json=json)
-    except OSError:  # standard output is the trouble: a full disk, a reader that went away
-        _silence()
+    except OSError:  # standard output itself is the trouble, such as a full disk
+        from pellucid.console import forsake
+
+        forsake()
         return report_error(error, json=False)
-
-
-def _silence() -> None:
-    """Send what standard output still holds to nowhere, so that leaving does not fail on it again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("pellucid")

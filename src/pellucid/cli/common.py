@@ -15,7 +15,17 @@ from pellucid.errors import BadFile, Invalid, PellucidError, nearest
 if TYPE_CHECKING:
     from pellucid.project import Project
 
-__all__ = ["Parser", "Verbs", "common", "formatter", "open_project", "passphrase", "print_json", "report_error", "report_stop"]
+__all__ = [
+    "Parser",
+    "Verbs",
+    "common",
+    "formatter",
+    "open_project",
+    "passphrase",
+    "print_json",
+    "report_error",
+    "report_stop",
+]
 
 Verbs = Any  # argparse keeps the type of its sub-parsers to itself
 
@@ -118,7 +128,9 @@ def open_project(options: argparse.Namespace) -> Project:
 
 def print_json(document: Any) -> None:
     """One JSON document on standard output."""
-    sys.stdout.write(_json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    from pellucid.console import say
+
+    say(_json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def report_stop(*, json: bool) -> int:

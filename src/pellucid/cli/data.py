@@ -29,9 +29,7 @@ def add(verbs: Verbs) -> None:
     listing = parts.add_parser("list", help="what is sealed", formatter_class=formatter)
     common(listing)
     listing.set_defaults(act=act_list)
-    show = parts.add_parser(
-        "show", help="schema and readers of one data set; never a row", formatter_class=formatter
-    )
+    show = parts.add_parser("show", help="schema and readers of one data set; never a row", formatter_class=formatter)
     show.add_argument("name", metavar="NAME")
     common(show)
     show.set_defaults(act=act_show)

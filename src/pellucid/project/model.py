@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pellucid.access import Resource, require
-from pellucid.errors import Misuse
+from pellucid.errors import Misuse, Tampered
 from pellucid.evidence import Evidence, Subject
 from pellucid.project import data
 from pellucid.project.project import Project, stamp, unknown
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-__all__ = ["Trained", "load", "models", "resolve"]
+__all__ = ["Trained", "load", "models", "resolve", "trained_on"]
 
 
 @dataclass(slots=True)
@@ -159,6 +159,19 @@ def models(project: Project) -> dict[str, list[Evidence]]:
     return found
 
 
+def trained_on(training: Evidence) -> tuple[str, str]:
+    """``name@version`` and the manifest's digest of the data set that a training statement names.
+
+    Raises:
+        Tampered: The statement is signed by a member and names none.
+    """
+    try:
+        named = training.values["dataset"]
+        return f"{named['name']}@{named['version']}", str(named["sha256"])
+    except (KeyError, TypeError, IndexError) as error:
+        raise Tampered("this training statement names no data set", where=training.subject.name) from error
+
+
 def resolve(project: Project, name: str) -> str:
     """``name@version`` for a model named with or without version (then the newest).
 
@@ -188,7 +201,7 @@ def load(project: Project, name: str, *, purpose: str | None = None) -> Trained:
     evidence = {item.kind: item for item in models(project)[label]}
     values = evidence["training"].values
     subject = evidence["training"].subject
-    sealed = data.dataset(project, f"{values['dataset']['name']}@{values['dataset']['version']}")
+    sealed = data.dataset(project, trained_on(evidence["training"])[0])
     encoding = Encoding.of(sealed.schema, values["features"])
     resource = model_resource(label, sealed)
     if values["recipe"] is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pellucid.evidence import TIERS, Evidence, Tier, parse_canonical
 from pellucid.keys import VerifyKey, b64
 from pellucid.log.entries import Entry
 from pellucid.project import data
-from pellucid.project.model import model_resource, models, resolve
+from pellucid.project.model import model_resource, models, resolve, trained_on
 from pellucid.project.project import ACCESS_POLICY, ACCESS_SCHEMA, Project
 
 __all__ = ["Published", "bundle", "policy_path", "report", "verify_project"]
@@ -42,12 +42,14 @@ def bundle(project: Project, model: str, *, tier: str = "auditor") -> Bundle:
 def _build(project: Project, label: str, tier: str) -> Bundle:
     allowed = bundles.up_to(tier)
     entries = project.entries()
-    ours = [e for e in entries if e.kind == "evidence" and _about(e.evidence, label, models(project)[label])]
+    about = models(project)[label]
+    digests = {trained_on(e)[1] for e in about if e.kind == "training"}
+    ours = [e for e in entries if e.kind == "evidence" and _about(e.evidence, label, digests)]
     chosen = [e for e in ours if e.evidence.tier in allowed]
     signers = {e.signer.line for e in chosen}
     return bundles.build(
         project.log,
-        models(project)[label][0].subject,
+        about[0].subject,
         [e.index for e in chosen],
         [e.index for e in entries if _trusts(e, signers)],
     )
@@ -83,9 +85,8 @@ def proof(project: Project, index: int, *, since: int | None = None) -> dict[str
     return document
 
 
-def _about(evidence: Evidence, label: str, about: Sequence[Evidence]) -> bool:
+def _about(evidence: Evidence, label: str, data_digests: Set[str]) -> bool:
     if evidence.kind == "dataset":
-        data_digests = {e.values["dataset"]["sha256"] for e in about if e.kind == "training"}
         return evidence.subject.sha256 in data_digests
     return evidence.subject.name == label
 
@@ -136,7 +137,7 @@ def report(
     """
     label = resolve(project, model)
     training = next(e for e in models(project)[label] if e.kind == "training")
-    sealed = data.dataset(project, f"{training.values['dataset']['name']}@{training.values['dataset']['version']}")
+    sealed = data.dataset(project, trained_on(training)[0])
     project.decide("report", model_resource(label, sealed), training.values["purpose"])
     made = bundle(project, label, tier=tier)
     folder = out or project.layout.root / "reports" / label

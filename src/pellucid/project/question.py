@@ -5,7 +5,7 @@ from __future__ import annotations
 from pellucid.access import Decision, Resource
 from pellucid.errors import UnknownName
 from pellucid.project import data
-from pellucid.project.model import model_resource, models, resolve
+from pellucid.project.model import model_resource, models, resolve, trained_on
 from pellucid.project.project import Project, unknown
 
 __all__ = ["ask", "named"]
@@ -48,5 +48,5 @@ def named(project: Project, name: str) -> Resource:
     except UnknownName as error:
         known = sorted({project.name, *sealed, *models(project)})
         raise unknown("resource", name, known, f"use one of {', '.join(known)}, or dataset/column") from error
-    training = next(e for e in models(project)[label] if e.kind == "training").values["dataset"]
-    return model_resource(label, data.dataset(project, f"{training['name']}@{training['version']}"))
+    training = next(e for e in models(project)[label] if e.kind == "training")
+    return model_resource(label, data.dataset(project, trained_on(training)[0]))

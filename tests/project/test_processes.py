@@ -1,0 +1,180 @@
+"""Processes that are killed at any step of a run, and processes that want the same thing at once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from signal import SIGKILL
+
+import pytest
+from tests.project.conftest import PURPOSE, Place, make_plan
+
+from pellucid.project import publish
+
+BEFORE = ["decided", "locked", "reservation not committed"]
+DURING = [
+    "reserved",
+    "a key released",
+    "loaded",
+    "private",
+    "step 1",
+    "step 9",
+    "step 17",
+    "weights saved",
+    "evidence not committed",
+    "evidence",
+    "evaluated",
+    "explained",
+    "settlement",
+    "settlement not committed",
+]
+AFTER = ["settled, lock still there", "settled"]
+WITH_EVIDENCE = {"evidence", "evaluated", "explained", "settlement", "settlement not committed", *AFTER}
+SEALING = "sealed, not recorded"
+RACES = ["reserve", "seal"]
+
+
+@pytest.fixture(scope="module")
+def after(sealed_once: Place, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Place, list[int]]]:
+    """For every point the project that a process killed there has left, and how the process ended."""
+    folder = tmp_path_factory.mktemp("killed")
+    jobs = []
+    for kind, names in (("kill", [*BEFORE, *DURING, *AFTER, SEALING]), ("race", RACES)):
+        for name in names:
+            root = folder / name.replace(" ", "-") / "tiny"
+            shutil.copytree(sealed_once.root, root)
+            jobs.append([kind, str(root), name])
+    jobs.insert(len(jobs) - len(RACES), ["kill", str(folder / "abandoned" / "tiny"), "step 1"])
+    shutil.copytree(sealed_once.root, folder / "abandoned" / "tiny")
+    jobs.append(["race", str(folder / "abandoned" / "tiny"), "read"])
+    file = folder / "jobs.json"
+    file.write_text(json.dumps(jobs), encoding="utf-8")
+    script = Path(__file__).with_name("processes.py")
+    done = subprocess.run([sys.executable, str(script), str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ends = json.loads(done.stdout)
+    return {job[2]: (Place(Path(job[1])), end) for job, end in zip(jobs, ends, strict=True) if job[2] != "step 1"} | {
+        "step 1": next((Place(Path(j[1])), e) for j, e in zip(jobs, ends, strict=True) if j[2] == "step 1")
+    }
+
+
+Left = dict[str, tuple[Place, list[int]]]
+
+
+@pytest.fixture
+def left(after: Left, request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """A copy of what the process killed at the point of this test has left."""
+    place, end = after[request.param]
+    assert end == [-SIGKILL]
+    shutil.copytree(place.root, tmp_path / "tiny")
+    return Place(tmp_path / "tiny")
+
+
+def settlements(place: Place) -> list[str]:
+    return [entry.body["status"] for entry in place.open().entries() if entry.kind == "settle"]
+
+
+def failed(place: Place) -> list[dict[str, str]]:
+    return [check for check in publish.verify_project(place.open()) if check["status"] != "pass"]
+
+
+@pytest.mark.parametrize("left", BEFORE, indirect=True)
+def test_killed_before_the_reservation_nothing_is_counted(left: Place) -> None:
+    assert left.verified() > 0
+    project = left.open("sid")
+    assert project.notices == []
+    assert not project.budget("applicants").runs
+    assert failed(left) == []
+    project.read("applicants", ["age"], purpose=PURPOSE)
+    assert settlements(left) == []
+
+
+@pytest.mark.parametrize("left", DURING, indirect=True)
+def test_killed_during_the_run_the_ledger_counts_what_was_reserved(left: Place) -> None:
+    assert left.verified() > 0
+    project = left.open("sid")
+    (notice,) = project.notices
+    assert "tiny@1" in notice
+    assert "stays counted" in notice
+    ledger = project.budget("applicants")
+    (only,) = ledger.runs
+    assert only.status == "reserved"
+    assert ledger.reserved >= make_plan().epsilon  # everything that was planned, however little was done
+    assert failed(left) == []
+
+    project.read("applicants", ["age"], purpose=PURPOSE)  # the next command goes on, and settles once
+    project.read("applicants", ["age"], purpose=PURPOSE)
+    left.open("kim").read("applicants", ["age"], purpose=PURPOSE)
+    assert settlements(left) == ["abandoned"]
+    settled = left.open()
+    assert settled.notices == []
+    assert settled.budget("applicants").spent >= make_plan().epsilon
+    assert not list((left.root / "runs").glob("*.lock")) or [p.name for p in (left.root / "runs").iterdir()] == [
+        "sealing.lock"
+    ]
+    assert left.verified() > 0
+    assert failed(left) == []
+
+
+@pytest.mark.parametrize("left", AFTER, indirect=True)
+def test_killed_after_the_settlement_the_run_is_complete(left: Place) -> None:
+    project = left.open("sid")
+    assert project.notices == []
+    (only,) = project.budget("applicants").runs
+    assert only.status == "complete"
+    project.read("applicants", ["age"], purpose=PURPOSE)
+    assert settlements(left) == ["complete"]
+    assert failed(left) == []
+
+
+@pytest.mark.parametrize(("left", "label"), [("locked", "tiny@1"), ("weights saved", "tiny@2")], indirect=["left"])
+def test_the_next_run_takes_the_next_name_that_was_never_reserved(left: Place, label: str) -> None:
+    assert left.train() == label
+    bundle = left.open().bundle("tiny")
+    assert bundle.subject.name == label
+    statuses = [run.status for run in left.open().budget("applicants").runs]
+    assert statuses == {"tiny@1": ["complete"], "tiny@2": ["abandoned", "complete"]}[label]
+    assert failed(left) == []
+
+
+@pytest.mark.parametrize("left", [SEALING], indirect=True)
+def test_killed_between_sealing_and_recording_the_version_is_sealed_again(left: Place) -> None:
+    assert [path.name for path in sorted((left.root / "data" / "applicants").iterdir())] == ["1", "2"]
+    assert left.verified() > 0
+    owner = left.open()
+    assert failed(left) == []
+    table = owner.read("applicants", ["age"], purpose=PURPOSE)
+    assert table.num_rows == 2950  # version 1: the other was never recorded, so nobody can refer to it
+    from tests.project.conftest import make_frame
+
+    assert owner.seal("applicants", make_frame(40), schema=left.schema) == "applicants@2"
+    assert owner.read("applicants", ["age"], purpose=PURPOSE).num_rows == 40
+
+
+def test_two_processes_reserving_at_once_share_one_budget(after: Left) -> None:
+    place, ends = after["reserve"]
+    assert sorted(ends) == [0, 1]  # one holds its reservation, the other was refused: BudgetExceeded is exit 1
+    project = place.open()
+    (only,) = project.budget("applicants").runs
+    assert only.run == "tiny@1"
+    decisions = [e for e in project.entries() if e.kind == "decision" and e.body["action"] == "train"]
+    assert [entry.body["allowed"] for entry in decisions] == [True, True]
+    assert place.verified() > 0
+
+
+def test_two_processes_sealing_at_once_make_two_versions(after: Left) -> None:
+    place, ends = after["seal"]
+    assert ends == [0, 0]
+    sealed = [(e.body["dataset"], e.body["version"]) for e in place.open().entries() if e.kind == "seal"]
+    assert sealed == [("applicants", 1), ("applicants", 2), ("applicants", 3)]
+    assert failed(place) == []
+
+
+def test_two_processes_settle_an_abandoned_run_once(after: Left) -> None:
+    place, ends = after["read"]
+    assert ends == [0, 0]
+    assert settlements(place) == ["abandoned"]
+    assert place.verified() > 0
