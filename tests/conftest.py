@@ -14,7 +14,6 @@ import pytest
 
 from pellucid.keys import KdfCost
 
-ROOT = Path(__file__).resolve().parent.parent
 PASSPHRASE = "glass-all-the-way-down"
 CHEAP = KdfCost(memory_kib=8, passes=1, lanes=1)
 UNITS = 3000
@@ -123,12 +122,6 @@ def people_of(seed: int = 7, rows: int = UNITS) -> pd.DataFrame:
             "granted": np.where(made.uniform(0, 100, rows) < income, "yes", "no"),
         }
     )
-
-
-def environment(**more: str) -> dict[str, str]:
-    """The environment of a command: this one without Pellucid's own variables, narrow, without colour."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("PELLUCID_")}
-    return {**kept, "PELLUCID_PASSPHRASE": PASSPHRASE, "NO_COLOR": "1", **more}
 
 
 def _walk(root: Path, files: Path) -> None:

@@ -15,6 +15,7 @@ left out or came later, or that the log has no other branch (docs/threat-model.m
 from __future__ import annotations
 
 import datetime as dt
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,11 @@ FORMAT: Final = "pellucid/bundle@1"
 MAX_BYTES: Final = 64 << 20
 SIGNING_ROLES: Final = frozenset({"owner", "steward", "scientist", "auditor"})
 """Roles whose members may sign evidence; a reader may not."""
+MAKES: Final = frozenset({"dataset", "training", "privacy", "provenance", "tuning", "unsafe"})
+"""Kinds that say how a model was made: they count only from those who may make one."""
+MAKING_ROLES: Final = frozenset({"owner", "scientist"})
+_ONE_RUN: Final = frozenset({"training", "privacy", "provenance"})
+_ONCE: Final = frozenset({"training", "privacy"})
 
 Passed = Callable[[str, str], None]
 
@@ -107,7 +113,7 @@ class Bundle:
                 tuple(_item(value, f"{where}: grants[{i}]") for i, value in enumerate(document["grants"])),
                 checkpoint,
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Tampered("not exactly a bundle", where=where) from error
 
 
@@ -138,13 +144,15 @@ def read(path: Path | str) -> Bundle:
     """The bundle in a file, unverified.
 
     Raises:
-        BadFile: There is no such file.
-        Tampered: It is not a bundle in canonical bytes.
+        BadFile: There is no such file, or it is not a regular one.
+        Tampered: It is not a bundle in canonical bytes, or larger than 64 MiB.
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
-    except OSError as error:
+        _require_regular(path)
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)  # no more, even of a file that grows while it is read
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise BadFile("there is no such bundle", where=str(path)) from error
     return Bundle.from_bytes(data, where=str(path))
 
@@ -178,8 +186,10 @@ def verify(bundle: Bundle, owners: Sequence[VerifyKey], *, passed: Passed | None
         passed: Called with name and detail of each check as it passes.
 
     Raises:
-        NotTrusted: The chain does not begin at one of ``owners``, or a signer was not granted a signing role.
-        Tampered: A signature, proof or binding does not hold.
+        NotTrusted: The chain does not begin at one of ``owners``, or a signer did not hold, at the time the evidence
+            says, a role that signs evidence of its kind.
+        Tampered: A signature, proof or binding does not hold; training, privacy and provenance are not of one signer;
+            there are two training or two privacy statements; or times fall along the log.
         BadFile: ``owners`` is empty.
     """
     tell = passed or (lambda _name, _detail: None)
@@ -210,10 +220,12 @@ def _verify(bundle: Bundle, owners: Sequence[VerifyKey], tell: Passed) -> Verifi
     grants = [parse(item.index, item.leaf) for item in bundle.grants]
     entries = [parse(item.index, item.leaf) for item in bundle.evidence]
     tell("signatures", f"{len(grants) + len(entries)} signatures hold")
+    evidence = tuple(_evidence(entry) for entry in entries)
     signers = tuple(_signer(entry, root, grants, owner) for entry in entries)
     tell("grants", f"every signer was granted a role by {owner.name}: {', '.join(sorted(set(signers)))}")
-    evidence = tuple(_evidence(entry) for entry in entries)
     _bind(bundle.subject, evidence)
+    _one_run(entries)
+    _in_time([*grants, *entries])
     tell("subject", f"every statement is about {bundle.subject.name} or the data it was trained on")
     return Verified(root.body["project"], bundle.subject, evidence, signers, owner, log_key, checkpoint)
 
@@ -232,9 +244,16 @@ def up_to(tier: str) -> frozenset[str]:
 def weights_digest(path: Path) -> str:
     """SHA-256 of a weights file, which a bundle's subject names."""
     try:
+        _require_regular(path)
         return digest(path.read_bytes())
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise BadFile("the weights cannot be read", where=str(path)) from error
+
+
+def _require_regular(path: Path) -> None:
+    """Refuse a pipe or a device, which could be read for ever."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise BadFile("this is not a regular file", where=str(path))
 
 
 def _item_document(item: Item) -> dict[str, Any]:
@@ -276,29 +295,46 @@ def _root(bundle: Bundle, owners: Sequence[VerifyKey]) -> tuple[Entry, VerifyKey
 
 
 def _signer(entry: Entry, root: Entry, grants: Sequence[Entry], owner: VerifyKey) -> str:
-    """The name of the signer, who held a signing role at the moment of signing by the owner's word."""
+    """The name of the signer, who held a fitting role at the moment of signing by the owner's word."""
+    when = _at(entry)
     if entry.signer == owner:
         return str(root.body["owner"]["name"])
-    held: dict[tuple[str, str], tuple[str, str | None]] = {}  # (name, role) -> the key it was granted to, last day
+    kind = entry.evidence.kind
+    fitting = MAKING_ROLES if kind in MAKES else SIGNING_ROLES
+    held: dict[tuple[str, str], Entry] = {}  # (name, role) -> the grant that holds
     for grant in grants:
         if grant.index > entry.index:
             break
         if grant.kind == "grant" and grant.signer == owner:
-            person = grant.body["identity"]
-            held[person["name"], grant.body["role"]] = (person["verifier"], grant.body["expires"])
+            held[grant.body["identity"]["name"], grant.body["role"]] = grant
         elif grant.kind == "revoke" and grant.signer == owner:
             held.pop((grant.body["identity"], grant.body["role"]), None)
-    said = entry.evidence.how.get("at") if entry.kind == "evidence" else None
-    when = dt.datetime.fromisoformat(said).date() if said is not None else None
-    for (name, role), (verifier, expires) in held.items():
-        if verifier != entry.signer.line or role not in SIGNING_ROLES:
+    for (name, role), grant in held.items():
+        if grant.body["identity"]["verifier"] != entry.signer.line or role not in fitting:
             continue
-        # a grant that ends covers no statement that does not say when it was made
-        if expires is None or (when is not None and when <= dt.date.fromisoformat(expires)):
+        expires = grant.body["expires"]
+        if _at(grant) <= when and (expires is None or when.date() <= dt.date.fromisoformat(expires)):
             return name
     raise NotTrusted(
-        f"{entry.signer.name} was not granted a role that signs evidence", where=f"bundle: log entry {entry.index}"
+        f"{entry.signer.name} was not granted a role that signs evidence of kind {kind}, or not at the time it says",
+        where=f"bundle: log entry {entry.index}",
     )
+
+
+def _at(entry: Entry) -> dt.datetime:
+    """The UTC time to the second that an entry says it was made at."""
+    said = entry.evidence.how.get("at") if entry.kind == "evidence" else entry.body["at"]
+    try:
+        moment = dt.datetime.strptime(said, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=dt.UTC)
+    except (TypeError, ValueError):
+        moment = None
+    # strptime also takes 2026-3-1T1:2:3Z: one moment, one text
+    if moment is None or f"{moment.replace(tzinfo=None).isoformat('T', 'seconds')}Z" != said:
+        raise Tampered(
+            "at is not a UTC time to the second, such as 2026-03-01T12:00:00Z",
+            where=f"bundle: log entry {entry.index}",
+        )
+    return moment
 
 
 def _evidence(entry: Entry) -> Evidence:
@@ -319,3 +355,29 @@ def _bind(subject: Subject, evidence: Sequence[Evidence]) -> None:
                 f"evidence of kind {statement.kind} is about {statement.subject.name}, not about {subject.name}",
                 where="bundle: subject",
             )
+
+
+def _one_run(entries: Sequence[Entry]) -> None:
+    """Training, privacy and provenance are the words of one signer, and the first two are said once.
+
+    Otherwise somebody else could add a kinder claim about the same weights, and a reader would see only the last.
+    """
+    for kind in sorted(_ONCE):
+        if sum(entry.evidence.kind == kind for entry in entries) > 1:
+            raise Tampered(f"there is more than one statement of kind {kind} about this model", where="bundle: subject")
+    if len({entry.signer.line for entry in entries if entry.evidence.kind in _ONE_RUN}) > 1:
+        raise Tampered(
+            "training, privacy and provenance are not signed by one and the same key", where="bundle: subject"
+        )
+
+
+def _in_time(entries: Sequence[Entry]) -> None:
+    """Times do not fall along the log, so that nobody whose grant has ended signs for an earlier day."""
+    latest: Entry | None = None
+    for entry in sorted(entries, key=lambda entry: entry.index):
+        if latest is not None and _at(entry) < _at(latest):
+            raise Tampered(
+                f"says an earlier time than log entry {latest.index}, which stands before it",
+                where=f"bundle: log entry {entry.index}",
+            )
+        latest = entry

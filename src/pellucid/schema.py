@@ -24,19 +24,27 @@ TYPES: Final = ("number", "integer", "category", "boolean", "text", "image", "au
 ENCODED: Final = ("number", "integer", "category", "boolean")
 SENSITIVITIES: Final = ("public", "personal", "special", "identifier")
 MISSING: Final = "<missing>"
+MAX_TOML: Final = 1 << 20
 
 
 def parse_toml(text: str, *, where: str) -> dict[str, Any]:
     """The document in ``text``; NaN and infinities, which TOML allows, are refused everywhere.
 
     Raises:
-        BadFile: A syntax error (with line and column), or a number that is not finite (with its dotted key).
+        BadFile: A syntax error (with line and column), a number that is not finite (with its dotted key), a number of
+            thousands of digits, tables too deep to read, or a text of more than 1 MiB.
     """
+    if len(text) > MAX_TOML or len(text.encode("utf-8", "surrogatepass")) > MAX_TOML:
+        raise BadFile(f"a text of more than {MAX_TOML >> 20} MiB is not accepted", where=where)
     try:
         document = tomllib.loads(text)
+        _refuse_non_finite(document, where)
     except tomllib.TOMLDecodeError as error:
         raise BadFile(f"not TOML: {error}", where=where) from error
-    _refuse_non_finite(document, where)
+    except RecursionError as error:
+        raise BadFile("tables or lists are nested too deeply", where=where) from error
+    except ValueError as error:  # an integer of more digits than Python converts
+        raise BadFile("a number has too many digits", where=where) from error
     return document
 
 

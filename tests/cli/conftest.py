@@ -1,10 +1,8 @@
-"""Running the command line, in this process and in one of its own."""
+"""Running the command line in this process."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,14 +42,3 @@ def pellucid(capsys: pytest.CaptureFixture[str], plain: None) -> Pellucid:
         return Ran(code, taken.out, taken.err)
 
     return run
-
-
-def command(*words: str | Path) -> list[str]:
-    """The words of a command in a process of its own."""
-    return [sys.executable, "-m", "pellucid", *map(str, words)]
-
-
-def spawn(*words: str | Path, env: dict[str, str], cwd: Path, **options: Any) -> Ran:
-    """Run one command line in a process of its own."""
-    done = subprocess.run(command(*words), env=env, cwd=cwd, capture_output=True, text=True, timeout=120, **options)
-    return Ran(done.returncode, done.stdout, done.stderr)

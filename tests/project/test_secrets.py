@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.project.conftest import PASSPHRASE, PURPOSE, Place, found, make_frame
+from tests.project.conftest import PASSPHRASE, PURPOSE, Place, found, make_frame, make_plan
 
 from pellucid.errors import PellucidError
 from pellucid.project import data, people, publish
@@ -81,7 +81,7 @@ def test_planted_values_are_found_in_no_report_bundle_log_error_repr_or_file(
         made = publish.report(owner, "tiny", tier=tier, out=tmp_path / "out" / tier, policy=place.policy)
         said.append(made.summary)
     said += [repr(owner.budget("applicants")), repr(publish.verify_project(owner)), repr(owner.entries())]
-    run = place.open("sid").run("again", data="applicants", purpose=PURPOSE, plan=load_plan(), features=["income"])
+    run = place.open("sid").run("again", data="applicants", purpose=PURPOSE, plan=make_plan(), features=["income"])
     said.append(repr(run))
     said += [repr(people.role_key(owner, "steward", 1)), repr(owner.identity.wrapping)]
 
@@ -105,12 +105,6 @@ def test_planted_values_are_found_in_no_report_bundle_log_error_repr_or_file(
     assert [table["person"][17], table["note"][18], table["income"][19]] == [*MARKERS[:2], 31337.137]
 
 
-def load_plan() -> Any:
-    from tests.project.conftest import make_plan
-
-    return make_plan()
-
-
 def test_the_exact_count_of_people_is_nowhere(tmp_path: Path) -> None:
     place = found(tmp_path / "tiny")
     place.open().seal("applicants", planted(), schema=place.schema)
@@ -120,7 +114,11 @@ def test_the_exact_count_of_people_is_nowhere(tmp_path: Path) -> None:
     model.evaluate()
     model.attack()
     held_out = len(model._held_out()[0])
-    private = re.compile(rf"(?<![0-9.]){ROWS}(?![0-9])|(?<![0-9.])({held_out}|{ROWS - held_out})(?![0-9.])")
+    # what ends in zero may stand there: published counts are rounded down to ten
+    counts = [count for count in (ROWS, held_out, ROWS - held_out) if count % 10]
+    word = "[0-9A-Za-z.+/=]"  # not inside a digest, a key or a decimal
+    private = re.compile(rf"(?<!{word})({'|'.join(map(str, counts))})(?!{word})")
+    assert private.search(f"{ROWS} people")
     published = publish.report(place.open(), "tiny", tier="steward", policy=place.policy)
     for entry in place.open().entries():
         assert not private.search(str(dict(entry.body))), f"entry {entry.index}, {entry.kind}"

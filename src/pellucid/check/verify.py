@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from pellucid import bundle as bundles
 from pellucid.bundle import Bundle, Verified
-from pellucid.errors import BadFile, PellucidError, Tampered, Unverified
+from pellucid.errors import BadFile, BadPlan, PellucidError, Tampered, Unverified
 from pellucid.evidence import Evidence
 from pellucid.keys import VerifyKey
 
@@ -165,14 +165,16 @@ def _privacy(evidence: Sequence[Evidence]) -> tuple[Check, EpsilonCheck]:
         return Check("epsilon", "not checked", "the bundle holds no privacy evidence"), EpsilonCheck()
     steps = [piece.values.get("steps") for piece in evidence if piece.kind == "training"]
     shown = EpsilonCheck()
+    unbound = ""
     for statement in statements:
         try:
             shown = _recompute(statement.values)
+            unbound = _follows(statement.values, evidence)
             _claim(statement.values, shown, steps)
         except (Unverified, BadFile, ArithmeticError, ValueError) as error:
             what = error.what if isinstance(error, PellucidError) else "the events cannot be composed"
             return Check("epsilon", "fail", what), shown
-    detail = f"claimed {shown.claimed}, recomputed {shown.pld} (PLD) and {shown.rdp} (RDP)"
+    detail = f"claimed {shown.claimed}, recomputed {shown.pld} (PLD) and {shown.rdp} (RDP){unbound}"
     return Check("epsilon", "pass", detail), shown
 
 
@@ -208,6 +210,44 @@ def _matches(values: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> 
         numbers = [float(text) for text in texts if isinstance(text, str)]
         if not any(math.isclose(field_value, number, rel_tol=1e-6) for number in numbers):
             raise Unverified(f"{name} is not that of the events")
+
+
+def _follows(values: Mapping[str, Any], evidence: Sequence[Evidence]) -> str:
+    """Rate and steps must follow from what was trained on whom; otherwise the words of what was not compared.
+
+    Batch, epochs and held-out share stand in the training evidence and the public number of people in that of the data
+    set: :class:`pellucid.privacy.Plan` makes of them the one rate and the one number of steps that can be meant.
+    """
+    training = [piece.values for piece in evidence if piece.kind == "training"]
+    units = [piece.values.get("units") for piece in evidence if piece.kind == "dataset"]
+    missing = [kind for kind, found in (("training", training), ("dataset", units)) if not found]
+    delta = _real(values, "delta")
+    for number in units:
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 < number * delta < 1:
+            raise Unverified("delta is not below 1/units: a claim this weak may publish a whole person")
+    if missing:
+        return f"; rate and steps are not bound to the run: the bundle holds no {' and no '.join(missing)} evidence"
+    from pellucid.privacy import Plan
+
+    for run in training:
+        for number in units:
+            try:
+                plan = Plan(
+                    **{name: run.get(name) for name in ("test", "batch", "epochs")},
+                    units=number,
+                    delta=delta,
+                    epsilon=1.0,  # these three take no part in rate and steps
+                    clip=1.0,
+                    noise_multiplier=1.0,
+                )
+            except BadPlan as error:
+                raise Unverified(f"training and dataset make no plan: {error.what}") from error
+            rates = [_real(values, "sample_rate"), *(float(event["sample_rate"]) for event in values["events"])]
+            if not all(math.isclose(rate, plan.sample_rate, rel_tol=1e-9) for rate in rates):
+                raise Unverified("sample_rate is not what batch, held-out share and units make")
+            if plan.steps != values["steps"]:
+                raise Unverified(f"steps is not the {plan.steps} that epochs, batch, held-out share and units make")
+    return ""
 
 
 def _claim(values: Mapping[str, Any], found: EpsilonCheck, training_steps: Sequence[Any]) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pellucid.evidence import Estimate, Evidence, Subject
 from pellucid.explain.intervals import MINIMUM_CELL, ROUNDING, Floats, publish, rate, versions
 from pellucid.explain.predictions import Predictions
-from pellucid.explain.ranking import auc, macro_auc
+from pellucid.explain.ranking import AUC_ROUNDING, auc, macro_auc, publish_auc
 
 __all__ = ["Evaluation", "evaluate", "roc_points"]
 
@@ -58,7 +58,8 @@ class Evaluation:
         return {
             "data": "held-out split",
             "classes": self.classes,
-            "auc": "DeLong 1988" if two else "mean of one against rest, interval from the influence function",
+            "auc": ("DeLong 1988" if two else "mean of one against rest, interval from the influence function")
+            + f", {AUC_ROUNDING}",
             "rates": ROUNDING,
             "roc": f"highest true positive rate at each false positive rate; {MINIMUM_CELL} or more people apart",
             "libraries": versions("numpy", "torch"),
@@ -78,17 +79,18 @@ def evaluate(predictions: Predictions) -> Evaluation:
     predictions.require("the evaluation", two_classes=False)
     labels, total = predictions.labels, len(predictions)
     right = float((predictions.predicted == labels).mean())
-    majority = float(np.bincount(labels).max()) / total
+    sizes = np.bincount(labels, minlength=predictions.classes)
+    majority, smallest = float(sizes.max()) / total, int(min(sizes.min(), total - sizes.max()))
     if predictions.classes > 2:
         return Evaluation(
-            auc=macro_auc(predictions.probability, labels),
+            auc=publish_auc(macro_auc(predictions.probability, labels), smallest),
             accuracy=rate(right, total),
             majority_accuracy=rate(majority, total),
             classes=predictions.classes,
         )
     positive = labels == 1
     return Evaluation(
-        auc=auc(predictions.logits, positive),
+        auc=publish_auc(auc(predictions.logits, positive), smallest),
         accuracy=rate(right, total),
         majority_accuracy=rate(majority, total),
         classes=2,

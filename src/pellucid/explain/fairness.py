@@ -14,7 +14,7 @@ from pellucid.errors import BadData
 from pellucid.evidence import Estimate, Evidence, Subject, round_down
 from pellucid.explain.intervals import MINIMUM_CELL, ROUNDING, Floats, rate, versions
 from pellucid.explain.predictions import Predictions
-from pellucid.explain.ranking import auc
+from pellucid.explain.ranking import AUC_ROUNDING, auc, publish_auc
 
 __all__ = ["ColumnFairness", "Fairness", "GroupRates", "compare_groups", "suppressed_groups"]
 
@@ -90,7 +90,7 @@ class Fairness:
         """How the values were made."""
         return {
             "data": "held-out split",
-            "auc": "DeLong 1988",
+            "auc": f"DeLong 1988, {AUC_ROUNDING}",
             "rates": ROUNDING,
             "differences": "largest minus smallest published rate; equalized odds: the larger of the gaps in true and "
             "false positive rate",
@@ -190,7 +190,8 @@ def _compare(
     for name in frame.index:
         inside = rows == name
         total, positives = int(inside.sum()), int(truth[inside].sum())
-        both = min(positives, total - positives) >= minimum_cell  # fairlearn would answer 0 for a group without them
+        smallest = min(positives, total - positives)
+        both = smallest >= minimum_cell  # fairlearn would answer 0 for a group without them
         table = {metric: float(frame.loc[name, metric]) for metric in frame.columns}
         published.append(
             GroupRates(
@@ -198,7 +199,7 @@ def _compare(
                 n=round_down(total),
                 accuracy=rate(table["accuracy"], total),
                 selection_rate=rate(table["selection_rate"], total),
-                auc=auc(predictions.logits[kept][inside], truth[inside] == 1) if both else None,
+                auc=publish_auc(auc(predictions.logits[kept][inside], truth[inside] == 1), smallest) if both else None,
                 true_positive_rate=rate(table["true_positive_rate"], positives) if both else None,
                 false_positive_rate=rate(table["false_positive_rate"], total - positives) if both else None,
             )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from pellucid.evidence import Estimate, round_down
-from pellucid.explain.intervals import Floats, Z
+from pellucid.explain.intervals import Floats, Z, step
 
-__all__ = ["Placements", "auc", "macro_auc", "midranks", "placements", "spearman"]
+__all__ = ["AUC_ROUNDING", "Placements", "auc", "macro_auc", "midranks", "placements", "publish_auc", "spearman"]
+
+AUC_ROUNDING: Final = "rounded like a rate over the smallest class, the interval outwards"
 
 
 def midranks(values: Floats) -> Floats:
@@ -103,6 +106,28 @@ def macro_auc(scores: Floats, labels: npt.NDArray[np.int64]) -> Estimate:
         value += parts.auc / classes
     half = Z * math.sqrt(float((influence**2).mean()) / total)
     return Estimate(value, max(0.0, value - half), min(1.0, value + half), round_down(total))
+
+
+def publish_auc(found: Estimate, smallest: int) -> Estimate:
+    """``found`` as it may be published: on the grid of rates over the smallest class, the interval rounded outwards.
+
+    An exact AUC is ``k/(2·m·n)``, and so many digits of it that ``m`` and ``n`` can be read off as a denominator.
+
+    Args:
+        found: Of :func:`auc` or :func:`macro_auc`.
+        smallest: People in the smallest class, at least ten.
+    """
+    grid = step(round_down(smallest))
+
+    def on_grid(steps: int) -> float:
+        return round(min(1.0, max(0.0, steps * grid)), 9)
+
+    return Estimate(
+        on_grid(round(found.value / grid)),
+        on_grid(math.floor(round(found.low / grid, 9))),
+        on_grid(math.ceil(round(found.high / grid, 9))),
+        found.n,
+    )
 
 
 def spearman(left: Floats, right: Floats) -> float | None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pellucid.access import Decision, Resource, readers, require
-from pellucid.errors import BadFile, Denied, NotAdopted, PellucidError, Tampered
+from pellucid.errors import BadFile, Denied, Misuse, NotAdopted, PellucidError, Tampered
 from pellucid.keys import identity_name
+from pellucid.log.entries import Entry
 from pellucid.privacy import Ledger, check_new_budget, order_for
 from pellucid.project.people import role_key, schema_key
 from pellucid.project.project import Project, unknown
@@ -131,10 +132,12 @@ def _adopted(project: Project, name: str, schema: Schema) -> None:
 
 def _sealed(project: Project) -> dict[tuple[str, int], str]:
     """Every sealed version and the digest of its manifest, from the log."""
+    return {key: entry.body["manifest_sha256"] for key, entry in _seals(project).items()}
+
+
+def _seals(project: Project) -> dict[tuple[str, int], Entry]:
     return {
-        (entry.body["dataset"], entry.body["version"]): entry.body["manifest_sha256"]
-        for entry in project.entries()
-        if entry.kind == "seal"
+        (entry.body["dataset"], entry.body["version"]): entry for entry in project.counted() if entry.kind == "seal"
     }
 
 
@@ -158,9 +161,13 @@ def dataset(project: Project, name: str) -> Sealed:
         raise unknown("data set", name, known, "pellucid data list shows what is sealed")
     version = max(versions)
     folder = project.layout.dataset(plain, version)
-    manifest, _, sha256 = _vault().read_manifest(folder)
+    manifest, signer, sha256 = _vault().read_manifest(folder)
+    entry = _seals(project)[plain, version]
     if sha256 != sealed[plain, version]:
         raise Tampered("the manifest is not the one in the log", where=str(folder), fix="restore it from a backup")
+    told = (signer, manifest.name, manifest.version, manifest.schema.digest)
+    if told != (entry.signer, plain, version, entry.body["schema_sha256"]):
+        raise Tampered("the manifest does not say what the log says of it", where=str(folder))
     return Sealed(plain, version, folder, manifest, manifest.schema, sha256)
 
 
@@ -188,6 +195,8 @@ def read(
         Tampered: A file is not the one that was sealed.
     """
     sealed = dataset(project, name)
+    if not columns:
+        raise Misuse("nothing is read without a column to decide about", where=sealed.label, fix="name the columns")
     for column in columns:
         if column not in sealed.schema.columns:
             raise unknown("column", column, list(sealed.schema.columns), "pellucid data show lists the columns")
@@ -260,7 +269,7 @@ def ledger(project: Project, name: str) -> Ledger:
     known = sorted({n for n, _ in _sealed(project)})
     if plain not in known:
         raise unknown("data set", name, known, "pellucid data list shows what is sealed")
-    return Ledger.fold(project.entries(), plain)
+    return Ledger.fold(project.counted(), plain)
 
 
 def set_budget(project: Project, name: str, epsilon: float, delta: float) -> None:

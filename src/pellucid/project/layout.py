@@ -88,8 +88,15 @@ class Layout:
         return self.root / "data" / name / str(version)
 
     def model(self, name: str) -> Path:
-        """The folder of one model such as ``credit-risk@1``."""
-        return self.root / "models" / name
+        """The folder of one model such as ``credit-risk@1``.
+
+        Raises:
+            BadFile: That is no name of a model.
+        """
+        plain, _, version = name.rpartition("@")
+        if not version.isdecimal():
+            raise BadFile(f"{name!r} is not a model's name and version")
+        return self.root / "models" / f"{identity_name(plain)}@{int(version)}"
 
     @property
     def policies(self) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pellucid.access import Resource, require
@@ -40,13 +40,13 @@ class Trained:
 
     project: Project
     subject: Subject
-    module: torch.nn.Module
+    module: torch.nn.Module = field(repr=False)
     sealed: data.Sealed
     encoding: Encoding
     purpose: str
     test: float
     delta: float
-    loaded: tuple[torch.Tensor, torch.Tensor, NDArray[np.bool_]] | None = None
+    loaded: tuple[torch.Tensor, torch.Tensor, NDArray[np.bool_]] | None = field(default=None, repr=False)
 
     @property
     def resource(self) -> Resource:
@@ -151,11 +151,17 @@ def model_resource(name: str, sealed: data.Sealed) -> Resource:
 
 
 def models(project: Project) -> dict[str, list[Evidence]]:
-    """The evidence about every model, in the order of the log."""
+    """The evidence about every model that was trained, in the order of the log; evidence about other bytes is not."""
     found: dict[str, list[Evidence]] = {}
-    for entry in project.entries():
-        if entry.kind == "evidence" and entry.evidence.kind != "dataset":
-            found.setdefault(entry.evidence.subject.name, []).append(entry.evidence)
+    about: dict[str, Subject] = {}
+    for entry in project.counted():
+        if entry.kind != "evidence":
+            continue
+        evidence = entry.evidence
+        if evidence.kind == "training":
+            about.setdefault(evidence.subject.name, evidence.subject)
+        if about.get(evidence.subject.name) == evidence.subject:
+            found.setdefault(evidence.subject.name, []).append(evidence)
     return found
 
 
@@ -207,8 +213,8 @@ def load(project: Project, name: str, *, purpose: str | None = None) -> Trained:
     if values["recipe"] is not None:
         module = train.build(train.Recipe.from_document(values["recipe"], where=label), encoding)
     elif values["factory"] is not None:
-        source = train.load_factory(values["factory"]["spec"], project.layout.root)
-        source.require(values["factory"]["sha256"])
+        factory = values["factory"]
+        source = train.load_factory(factory["spec"], project.layout.root, sha256=factory["sha256"])
         module = source.make(encoding)
     else:
         require(project.ask("explain", resource, purpose or values["purpose"]))

@@ -215,15 +215,21 @@ def revoke(project: Project, role: str, name: str) -> int:
     _owner_only(project, "revoke a role")
     generation = _generation(project, role) + 1
     key = WrapKey.generate()
-    index = project.record("revoke", role=role, identity=name)
-    project.record("role-key", **_role_key_record(role, generation, key, project.identity))
-    for member in sorted(project.membership.members(role, today())):
+    seed = project.log_key.secret()
+    records: list[tuple[str, dict[str, Any]]] = [
+        ("revoke", {"role": role, "identity": name}),
+        ("role-key", _role_key_record(role, generation, key, project.identity)),
+    ]
+    for member in sorted(project.membership.members(role, today()) - {name}):
         public = project.membership.identity(member)
-        if public is None:
-            continue
-        expires = _expiry(project, role, member)
-        seed = project.log_key.secret()
-        project.record("grant", **_grant_record(role, generation, _person(public), public, key, seed, expires))
+        if public is not None:
+            expires = _expiry(project, role, member)
+            records.append(("grant", _grant_record(role, generation, _person(public), public, key, seed, expires)))
+    # all or nothing: a stop in between must not leave the old key in force
+    with project.writing() as writer:
+        index = writer.size
+        for kind, fields in records:
+            writer.append(seal_record(kind, fields, project.identity.signing, now()))
     return index
 
 

@@ -26,6 +26,7 @@ from pellucid.evidence import Evidence
 from pellucid.keys import Identity, SigningKey, VerifyKey, open_identity, unb64
 from pellucid.log.entries import Entry, parse, seal_evidence, seal_record
 from pellucid.log.store import Log, Writer
+from pellucid.project.lawful import TRUST, Standing
 from pellucid.project.layout import Layout, find
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Project:
         self._swept = False
         self._entries: list[Entry] = []
         self._log_verifier = self._root()
+        self._standing = Standing(self._owner)
         self.membership = Membership.fold(self.entries(), self._owner)
         from pellucid.project.run import unfinished
 
@@ -237,6 +239,17 @@ class Project:
             self._entries.extend([parse(start + i, leaf) for i, leaf in enumerate(held)])
         return self._entries
 
+    def counted(self) -> list[Entry]:
+        """The entries that count: their signers held a fitting role. See :mod:`pellucid.project.lawful`."""
+        entries = self.entries()
+        self._standing.feed(entries[self._standing.size :])
+        return self._standing.counted
+
+    def ignored(self) -> list[tuple[int, str]]:
+        """Entries that do not count, and why."""
+        self.counted()
+        return self._standing.ignored
+
     def refresh(self) -> None:
         """Fold what was written since, by whomever: a role revoked by another process is gone here too."""
         if len(self.entries()) != self.membership.size:
@@ -252,8 +265,25 @@ class Project:
             settle_abandoned(self)
         self.refresh()
         with self.log.writing(self.log_key, self.name) as writer:
+            start = writer.size
             yield writer
+            self._would_count([parse(start + i, leaf) for i, leaf in enumerate(writer.entries(start))])
         self.refresh()
+
+    def _would_count(self, new: Sequence[Entry]) -> None:
+        """Nothing is written that nobody would believe, or that no later reader could get past."""
+        before, counted = self.entries(), self.counted()
+        if any(entry.kind in TRUST for entry in new):
+            Membership.fold([*before, *new], self._owner)
+        self._standing.require(new)
+        touched = {entry.body["dataset"] for entry in new if entry.kind in ("budget", "reserve")}
+        if any(entry.kind == "settle" for entry in new):
+            touched |= {entry.body["dataset"] for entry in counted if entry.kind == "reserve"}
+        if touched:
+            from pellucid.privacy import Ledger
+
+            for name in sorted(touched):
+                Ledger.fold([*counted, *new], name)
 
     def record(self, kind: str, **fields: Any) -> int:
         """Append one signed record; returns its index."""

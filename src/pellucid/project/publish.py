@@ -41,7 +41,7 @@ def bundle(project: Project, model: str, *, tier: str = "auditor") -> Bundle:
 
 def _build(project: Project, label: str, tier: str) -> Bundle:
     allowed = bundles.up_to(tier)
-    entries = project.entries()
+    entries = project.counted()
     about = models(project)[label]
     digests = {trained_on(e)[1] for e in about if e.kind == "training"}
     ours = [e for e in entries if e.kind == "evidence" and _about(e.evidence, label, digests)]
@@ -202,7 +202,10 @@ def _line(decision: Mapping[str, Any]) -> reports.DecisionLine:
 
 
 def _holds(path: Path, project: Project) -> None:
-    bundles.verify(bundles.read(path), [project.owner])
+    """A kept bundle verifies, and its checkpoint is one that this log went through: a log cut back shows here."""
+    head = bundles.verify(bundles.read(path), [project.owner]).checkpoint
+    if head.size > project.log.size or project.log.root(head.size) != head.root:
+        raise Tampered("the log is not the one this bundle was made from: it was cut back or replaced", where=str(path))
 
 
 def weights(project: Project, label: str) -> Path:
@@ -232,7 +235,9 @@ def verify_project(project: Project) -> list[dict[str, str]]:
 
     def log() -> str:
         verified = verify_log(project.log, project.membership.log_key, project.name)
-        return f"{verified.size} entries, root {verified.root.hex()[:16]}…, every signature and checkpoint holds"
+        silent = [f"; entry {index} does not count: {why}" for index, why in project.ignored()]
+        head = f"{verified.size} entries, root {verified.root.hex()[:16]}…, every signature and checkpoint holds"
+        return head + "".join(silent[:20])
 
     def policy() -> str:
         if project.policy is None:
@@ -252,10 +257,11 @@ def verify_project(project: Project) -> list[dict[str, str]]:
             return "the weights are the ones in the log"
 
         attempt(f"weights {label}", "", same)
-        for path in sorted(project.layout.model(label).glob("bundle*.json")):
-            attempt(
-                f"bundle {label}/{path.name}",
-                "signatures, proofs and grants hold",
-                lambda path=path: _holds(path, project),
-            )
+    kept = [*project.layout.root.glob("models/*/bundle*.json"), *project.layout.root.glob("reports/**/bundle*.json")]
+    for path in sorted(kept):
+        attempt(
+            f"bundle {path.relative_to(project.layout.root)}",
+            "signatures, proofs and grants hold, and this log went through its checkpoint",
+            lambda path=path: _holds(path, project),
+        )
     return results

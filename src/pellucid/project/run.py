@@ -58,7 +58,7 @@ class Run:
     ) -> None:
         identity_name(name)
         self.project = project
-        self.plan = plan
+        self._plan = plan
         self.purpose = purpose
         self.label = name
         self._name = name
@@ -76,10 +76,18 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({self.label!r})"
 
+    @property
+    def plan(self) -> Plan:
+        """The plan that was reserved. It cannot be exchanged for another."""
+        return self._plan
+
     # -- entering and leaving -----------------------------------------------------------------------------------------
 
     def __enter__(self) -> Run:
         from pellucid.train import load_factory
+
+        if self._reservation is not None:
+            raise Misuse("a run is entered once", fix="call project.run again: every training is a reservation")
 
         sealed = data.dataset(self.project, self._data_name)
         if self.plan.units != sealed.schema.units:
@@ -137,7 +145,7 @@ class Run:
         self._lock = _lock(project, reservation)
         try:
             with project.writing() as writer:
-                entries = project.entries()
+                entries = project.counted()
                 Ledger.fold(entries, name).admit(plan)
                 self.label = f"{self._name}@{_next_version(entries, self._name)}"
                 fields = {
@@ -342,8 +350,8 @@ class Run:
             "reservation": self._index,
             **({"factory": self._source.spec} if self._source else {}),
             "versions": train.versions(),
-            "decisions": _decisions(project.entries(), self.sealed.name),
-            "ledger": _public_ledger(Ledger.fold(project.entries(), self.sealed.name)),
+            "decisions": _decisions(project.counted(), self.sealed.name),
+            "ledger": _public_ledger(Ledger.fold(project.counted(), self.sealed.name)),
         }
         return Evidence("provenance", subject, values, stamp({"method": "read from the log"}), "public", tier="auditor")
 
@@ -426,9 +434,9 @@ def _unlock(project: Project, reservation: str, file: TextIO) -> None:
 
 def abandoned(project: Project) -> list[Entry]:
     """Reservations without settlement whose process, on this machine, is gone."""
-    settled = {entry.body["reservation"] for entry in project.entries() if entry.kind == "settle"}
+    settled = {entry.body["reservation"] for entry in project.counted() if entry.kind == "settle"}
     dead = []
-    for entry in project.entries():
+    for entry in project.counted():
         if entry.kind != "reserve" or entry.body["reservation"] in settled:
             continue
         path = _lock_path(project, entry.body["reservation"])

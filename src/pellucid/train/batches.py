@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,7 @@ class Batches:
     """The plan's Poisson samples of the data, each to be followed by exactly one step. An iterator, used once.
 
     Attributes:
-        steps: How many steps the plan has.
-        steps_taken: How many were taken; counted before the weights move, so never too few.
-        unsafe: Names of the Unsafe doors that were opened for this run; empty in earnest.
+        lock: Held while a batch is drawn or a step is taken, so that threads cannot step twice on one batch.
     """
 
     def __init__(
@@ -37,11 +36,10 @@ class Batches:
         noise: Noise,
         on_step: Callable[[int], None] | None,
     ) -> None:
-        self.steps = plan.steps
-        self.steps_taken = 0
-        door = type(noise).__name__
-        self.unsafe: tuple[str, ...] = () if isinstance(noise, SecureNoise) else (door,)
-        self.noise = noise
+        self.lock = threading.RLock()  # re-entrant, because on_step may close the run
+        self._steps = plan.steps
+        self._taken = 0
+        self._noise = noise
         self._model = model
         self._x, self._y = x, y
         self._sampler = PoissonSampler(len(x), plan.sample_rate, plan.steps)
@@ -50,6 +48,26 @@ class Batches:
         self._drawn: int | None = None  # rows of the batch that waits for its step
         self._empty = False
         self._closed = False
+
+    @property
+    def steps(self) -> int:
+        """How many steps the plan has."""
+        return self._steps
+
+    @property
+    def steps_taken(self) -> int:
+        """How many steps were taken; counted before the weights move, so never too few."""
+        return self._taken
+
+    @property
+    def unsafe(self) -> tuple[str, ...]:
+        """Names of the Unsafe doors that were opened for this run; empty in earnest."""
+        return () if isinstance(self._noise, SecureNoise) else (type(self._noise).__name__,)
+
+    @property
+    def noise(self) -> Noise:
+        """For the optimizer: where noise comes from."""
+        return self._noise
 
     def __repr__(self) -> str:
         return f"Batches(steps={self.steps}, steps_taken={self.steps_taken})"
@@ -61,6 +79,10 @@ class Batches:
         return self
 
     def __next__(self) -> tuple[torch.Tensor, torch.Tensor]:
+        with self.lock:
+            return self._next()
+
+    def _next(self) -> tuple[torch.Tensor, torch.Tensor]:
         if self._drawn is not None:
             raise Misuse(
                 "the next batch was asked for before a step was taken on the last one",
@@ -74,10 +96,12 @@ class Batches:
         self._model.forget()
         self._empty = len(index) == 0
         if self._empty:
-            self._drawn = 1
-            return generated(tuple(self._x.shape[1:]), self._x.dtype, 1), torch.zeros_like(self._y[:1])
-        self._drawn = len(index)
-        return self._x[index], self._y[index]
+            rows, targets = generated(tuple(self._x.shape[1:]), self._x.dtype, 1), torch.zeros_like(self._y[:1])
+        else:
+            rows, targets = self._x[index], self._y[index]
+        self._model.expect(rows)
+        self._drawn = len(rows)
+        return rows, targets
 
     def close(self) -> None:
         """End the run: no further batch, no further step.
@@ -85,9 +109,11 @@ class Batches:
         Raises:
             Misuse: The weights were changed outside the private optimizer.
         """
-        self._closed = True
-        self._drawn = None
-        self._guard.check()
+        with self.lock:
+            self._closed = True
+            self._drawn = None
+            self._model.expect(None)
+            self._guard.check()
 
     def begin_step(self) -> tuple[int, bool]:
         """For the optimizer: rows of the batch and whether they are made up.
@@ -112,12 +138,13 @@ class Batches:
 
     def count_step(self) -> None:
         """For the optimizer: from here on the step counts."""
-        self.steps_taken += 1
+        self._taken += 1
         self._drawn = None
 
     def end_step(self) -> None:
         """For the optimizer: the weights have moved."""
         self._guard.remember()
         self._model.forget()
+        self._model.expect(None)
         if self._on_step is not None:
             self._on_step(self.steps_taken)

@@ -22,7 +22,8 @@ from torch import nn
 from pellucid.errors import BadData, Misuse, UnsupportedModel
 from pellucid.train.batches import Batches
 from pellucid.train.clipping import clipped_sum, per_example
-from pellucid.train.guards import check_model, check_numbers, check_optimizer
+from pellucid.train.guards import check_hooks, check_model, check_numbers, check_optimizer
+from pellucid.train.inputs import InputGuard
 from pellucid.train.noise import Noise, SecureNoise
 from pellucid.train.probe import check_gradients
 
@@ -55,7 +56,8 @@ def private(
 
     ``batches`` yields exactly ``plan.steps`` Poisson samples, and each must be followed by exactly one step. When a
     sample is empty, one made-up row stands in for it, and its gradient is replaced by zero before noise is added. An
-    example whose gradient is not finite counts as zero.
+    example whose gradient is not finite counts as zero. The model takes exactly the rows of the batch, at most cast or
+    moved to a device: each row must be one person's, so whatever changes rows belongs inside the module.
 
     Args:
         model: Takes ``(B, *x.shape[1:])`` and gives one row of floats for each row. Is put into training mode.
@@ -72,7 +74,7 @@ def private(
     Raises:
         UnsupportedModel: The model couples rows, learns from data in a buffer, or its per-example gradients are not
             what autograd says. Names the layer or parameter and the remedy.
-        Misuse: The optimizer is not a fresh one over exactly this model, or either is private already.
+        Misuse: The optimizer is not a fresh one over exactly this model, has step hooks, or either is private already.
         BadData: ``x`` and ``y`` do not belong together.
     """
     if len(x) != len(y) or len(x) == 0:
@@ -117,25 +119,36 @@ class PrivateModel(GradSampleModule):  # type: ignore[misc]  # Opacus carries no
         self, *, loss_reduction: str = "mean", batch_first: bool = True, force_functorch: bool = False
     ) -> None:
         """Catch activations and output gradients of every layer that has parameters of its own."""
+        inputs = self._inputs = InputGuard()
 
-        def catch(module: nn.Module, inputs: Any, output: Any) -> None:
+        def catch(module: nn.Module, args: Any, output: Any) -> None:
             first = output[0] if isinstance(output, tuple | list) else output
             recording = self.hooks_enabled and module.training and torch.is_grad_enabled()
             if recording and isinstance(first, torch.Tensor) and first.requires_grad:
-                self.capture_activations_hook(module, inputs, output)
-                first.register_hook(  # type: ignore[no-untyped-call]  # torch carries no type here
-                    lambda gradient: self.capture_backprops_hook(module, None, (gradient,), loss_reduction, batch_first)
-                )
+                token = inputs.admit()
+                self.capture_activations_hook(module, args, output)
 
-        handles = self._module.autograd_grad_sample_hooks = []
-        self.autograd_grad_sample_hooks = handles
+                def back(gradient: torch.Tensor) -> None:
+                    inputs.recall(token)
+                    self.capture_backprops_hook(module, None, (gradient,), loss_reduction, batch_first)
+
+                first.register_hook(back)  # type: ignore[no-untyped-call]  # torch carries no type here
+
+        # on the user's module, so that it makes no difference whether it is called directly or through this one
+        handles = [self._module.register_forward_pre_hook(inputs.enter, with_kwargs=True)]
+        self._module.autograd_grad_sample_hooks = self.autograd_grad_sample_hooks = handles
         for module in self.iterate_submodules(self._module):
             if type(module) in (DPRNN, DPLSTM, DPGRU):  # their RNNLinear parts are caught instead
                 continue
             if force_functorch or type(module) not in self.GRAD_SAMPLERS:
                 prepare_layer(module, batch_first=batch_first)
             handles.append(module.register_forward_hook(catch))
+        handles.append(self._module.register_forward_hook(inputs.leave, always_call=True))
         self.enable_hooks()
+
+    def expect(self, rows: torch.Tensor | None) -> None:
+        """Admit gradients of exactly these rows, or, with None, of any until the next batch, which drops them."""
+        self._inputs.expect(rows)
 
     def forget(self) -> None:
         """Drop what forward and backward passes left behind."""
@@ -168,24 +181,32 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus carries no 
             expected_batch_size=plan.normaliser,
             loss_reduction="mean",
         )
+        self._plan = plan
         self._batches = batches
 
     def step(self, closure: Callable[[], float] | None = None) -> None:
         """Clip, sum, add noise, divide by the expected batch, and let the user's optimizer step.
 
         Raises:
-            Misuse: There is no batch to step on, no or more than one backward pass, or the weights were changed
-                outside.
+            Misuse: There is no batch to step on, no or more than one backward pass, the weights were changed outside,
+                there are step hooks, or the noise multiplier, clip or expected batch is no longer the plan's.
             UnsupportedModel: A per-example gradient is not there for every row of the batch.
         """
         if closure is not None:
             raise Misuse("a closure would look at the data again", where="optimizer.step", fix="call step() without")
+        with self._batches.lock:
+            self._step()
+
+    def _step(self) -> None:
         rows, empty = self._batches.begin_step()
+        check_hooks(self.original_optimizer)
         check_numbers(self.original_optimizer)
+        self._check_plan()
+        plan = self._plan
         gradients = per_example(self.params, rows)
-        summed = clipped_sum(gradients, self.params, self.max_grad_norm, empty)
-        std = self.noise_multiplier * self.max_grad_norm
-        noisy = summed.add_(self._batches.noise.normals(len(summed)), alpha=std).div_(self.expected_batch_size)
+        summed = clipped_sum(gradients, self.params, plan.clip, empty)
+        std = plan.noise_multiplier * plan.clip
+        noisy = summed.add_(self._batches.noise.normals(len(summed)), alpha=std).div_(plan.normaliser)
         place = 0
         for p in self.params:
             p.grad = noisy[place : place + p.numel()].view(p.shape).to(p.dtype)
@@ -193,6 +214,21 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus carries no 
         self._batches.count_step()
         self.original_optimizer.step()
         self._batches.end_step()
+
+    def _check_plan(self) -> None:
+        plan = self._plan
+        planned = {
+            "noise_multiplier": plan.noise_multiplier,
+            "max_grad_norm": plan.clip,
+            "expected_batch_size": plan.normaliser,
+        }
+        for name, value in planned.items():
+            if getattr(self, name) != value:
+                raise Misuse(
+                    "changed since the plan was accounted",
+                    where=f"optimizer.{name}",
+                    fix="plan the run with the value that you want; a schedule of noise or clip is not admitted",
+                )
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear gradients and per-example gradients."""
@@ -203,6 +239,14 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus carries no 
     def attach_step_hook(self, fn: Callable[[DPOptimizer], None]) -> None:
         """Refused: steps are counted by the engine, and a hook could look at gradients before noise."""
         raise Misuse("hooks are not admitted here", where="optimizer.attach_step_hook", fix="use on_step of private()")
+
+    def register_step_pre_hook(self, hook: Any) -> Any:
+        """Refused, as is :meth:`attach_step_hook`."""
+        self.attach_step_hook(hook)
+
+    def register_step_post_hook(self, hook: Any) -> Any:
+        """Refused, as is :meth:`attach_step_hook`."""
+        self.attach_step_hook(hook)
 
     def signal_skip_step(self, do_skip: bool = True) -> None:
         """Refused: a step that is skipped is a step that nobody accounts."""

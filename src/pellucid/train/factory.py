@@ -42,12 +42,7 @@ class Factory:
         Raises:
             Tampered: It is another one.
         """
-        if self.sha256 != sha256:
-            raise Tampered(
-                "the source of the factory is not the one that was recorded",
-                where=self.spec,
-                fix="restore the file, or train again",
-            )
+        _hold(self.spec, self.sha256, sha256)
 
     def make(self, encoding: Encoding) -> nn.Module:
         """Build the module for the inputs and classes of ``encoding``.
@@ -75,13 +70,19 @@ class Factory:
         return module
 
 
-def load_factory(spec: str, folder: Path) -> Factory:
+def load_factory(spec: str, folder: Path, sha256: str | None = None) -> Factory:
     """The factory ``module:function`` in ``folder/module.py``.
 
     The file is read once; what was digested is what runs. It stands alone: the folder is not put on the import path,
     so it may import installed packages but no file next to it, whose source no digest would cover.
 
+    Args:
+        spec: ``module:function``.
+        folder: Where the file is.
+        sha256: Digest that the source must have, in lower-case hexadecimal; None admits any source.
+
     Raises:
+        Tampered: The source is not the one with ``sha256``; nothing of it was executed.
         BadFile: ``spec`` is not of that form, or the file fails.
         UnknownName: There is no such file or function.
     """
@@ -94,8 +95,9 @@ def load_factory(spec: str, folder: Path) -> Factory:
         source = path.read_bytes()
     except OSError as error:
         raise UnknownName("there is no such file, or it cannot be read", where=str(path)) from error
-    sha256 = hashlib.sha256(source).hexdigest()
-    module = ModuleType(f"pellucid_factory_{sha256[:16]}")
+    found = hashlib.sha256(source).hexdigest()
+    _hold(spec, found, found if sha256 is None else sha256)
+    module = ModuleType(f"pellucid_factory_{found[:16]}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses and typing look modules up by name
     try:
@@ -105,4 +107,13 @@ def load_factory(spec: str, folder: Path) -> Factory:
     function = vars(module).get(name)
     if not inspect.isroutine(function) and not inspect.isclass(function):
         raise UnknownName(f'there is no function "{name}"{nearest(name, vars(module))}', where=str(path))
-    return Factory(spec, sha256, function)
+    return Factory(spec, found, function)
+
+
+def _hold(spec: str, found: str, expected: str) -> None:
+    if found != expected:
+        raise Tampered(
+            "the source of the factory is not the one that was recorded",
+            where=spec,
+            fix="restore the file, or train again",
+        )

@@ -8,15 +8,16 @@ the parameters, not over per-example gradients.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import torch
 from torch import nn
+from torch.optim import optimizer as torch_optimizer
 
 from pellucid.errors import Misuse, PellucidError, UnsupportedModel
+from pellucid.train.inputs import same
 from pellucid.train.probe import changed_state, coupled_rows, generated
 
-__all__ = ["StateGuard", "check_model", "check_numbers", "check_optimizer", "problems"]
+__all__ = ["StateGuard", "check_hooks", "check_model", "check_numbers", "check_optimizer", "problems"]
 
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
 _NEEDS_MORE_THAN_GRADIENTS = (torch.optim.LBFGS, torch.optim.SparseAdam)
@@ -105,7 +106,7 @@ def check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
     Raises:
         Misuse: It is not a fresh optimizer of ``torch.optim`` that steps on gradients alone, over exactly the trainable
-            parameters of ``model``; or model or optimizer is private already.
+            parameters of ``model``; it has step hooks; or model or optimizer is private already.
     """
     kind = type(optimizer).__name__
     if any(hasattr(parameter, "grad_sample") for parameter in model.parameters()):
@@ -142,7 +143,28 @@ def check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
                 where=f"{kind}, parameter group {index}",
                 fix="make the optimizer from the parameters of the very model that becomes private, after moving it",
             )
+    check_hooks(optimizer)
     check_numbers(optimizer)
+
+
+def check_hooks(optimizer: torch.optim.Optimizer) -> None:
+    """No code of others around a step, before every step.
+
+    Raises:
+        Misuse: The optimizer, or torch for all optimizers, has hooks that run before or after a step.
+    """
+    hooks = (
+        getattr(optimizer, "_optimizer_step_pre_hooks", None),
+        getattr(optimizer, "_optimizer_step_post_hooks", None),
+        torch_optimizer._global_optimizer_pre_hooks,
+        torch_optimizer._global_optimizer_post_hooks,
+    )
+    if any(hooks):
+        raise Misuse(
+            "hooks around a step may look at the data or move the weights",
+            where=type(optimizer).__name__,
+            fix="remove the hooks, also those registered for all optimizers; use on_step of private()",
+        )
 
 
 def check_numbers(optimizer: torch.optim.Optimizer) -> None:
@@ -169,15 +191,15 @@ def _scalar(value: object) -> bool:
 class StateGuard:
     """Notices when anything but the engine changes the model between two steps.
 
-    Trainable parameters are compared bit for bit with a copy, which also catches changes through ``.data`` or another
-    optimizer. Frozen parameters and buffers are compared by identity and version.
+    Parameters, also frozen ones, and buffers are compared value by value with a copy, which also catches changes
+    through ``.data`` or another optimizer. Frozen parameters and buffers must also be the same objects.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self._copies = [p.detach().clone() for _, p in self._trainable]
         self._model = model
-        self._constant = self._versions()
+        self._constant = {name: (tensor, tensor.detach().clone()) for name, tensor in self._constants().items()}
 
     def remember(self) -> None:
         """Take the present state as the right one."""
@@ -192,17 +214,18 @@ class StateGuard:
             Misuse: A parameter or buffer was changed, replaced, frozen or made trainable since :meth:`remember`.
         """
         for (name, parameter), copy in zip(self._trainable, self._copies, strict=True):
-            if not parameter.requires_grad or not _identical(parameter.detach(), copy):
+            if not parameter.requires_grad or not same(parameter.detach(), copy):
                 raise self._misuse(name)
-        now = self._versions()
-        if now != self._constant:
-            changed: Iterable[str] = (n for n in {**now, **self._constant} if now.get(n) != self._constant.get(n))
-            raise self._misuse(min(changed))
+        now = self._constants()
+        for name in sorted(now.keys() | self._constant.keys()):
+            tensor, copy = self._constant.get(name, (None, None))
+            if tensor is None or copy is None or now.get(name) is not tensor or not same(tensor.detach(), copy):
+                raise self._misuse(name)
 
-    def _versions(self) -> dict[str, tuple[int, int]]:
+    def _constants(self) -> dict[str, torch.Tensor]:
         known = {id(p) for _, p in self._trainable}
-        constant = [(name, p) for name, p in self._model.named_parameters() if id(p) not in known]
-        return {name: (id(t), t._version) for name, t in [*constant, *self._model.named_buffers()]}
+        frozen = {name: p for name, p in self._model.named_parameters() if id(p) not in known}
+        return {**frozen, **dict(self._model.named_buffers())}
 
     @staticmethod
     def _misuse(name: str) -> Misuse:
@@ -211,8 +234,3 @@ class StateGuard:
             where=name.removeprefix("_module."),
             fix="step only the optimizer that private() returned; change weights before it or after the run",
         )
-
-
-def _identical(one: torch.Tensor, other: torch.Tensor) -> bool:
-    # the second comparison lets a NaN equal itself, and runs only when something differs
-    return bool(torch.equal(one, other) or torch.equal(one.nan_to_num(), other.nan_to_num()))

@@ -26,6 +26,10 @@ class PerExample(nn.Module):
     def forget(self) -> None:
         """Drop what forward and backward passes left behind."""
 
+    @abc.abstractmethod
+    def expect(self, rows: torch.Tensor | None) -> None:
+        """Admit gradients of exactly these rows, or, with None, of any until the next batch, which drops them."""
+
 
 ROWS: Final = 4
 SEED: Final = 20_311_231  # public; only makes two forward passes draw the same dropout mask

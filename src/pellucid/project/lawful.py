@@ -1,0 +1,168 @@
+"""Which entries of the log count: those whose signer held a fitting role when signing.
+
+The log holds whatever a holder of the log key appended, and nothing can be taken out of it. So what is read from it, a
+budget, a sealed version, a reservation, evidence, counts only by these rules; everything else is shown by ``log show``
+and believed by nobody. The access policy may allow less than this, never more: what would not count is never written.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pellucid.errors import Tampered
+from pellucid.keys import VerifyKey
+from pellucid.log.entries import Entry
+
+__all__ = ["TRUST", "Standing"]
+
+_MAKES: Final = frozenset({"dataset", "training", "privacy", "provenance", "tuning", "unsafe"})
+_MAKERS: Final = frozenset({"owner", "scientist"})
+_KEEPERS: Final = frozenset({"owner", "steward"})
+_SIGNERS: Final = frozenset({"owner", "steward", "scientist", "auditor"})
+TRUST: Final = frozenset({"genesis", "role-key", "grant", "revoke", "adopt"})
+
+
+class Standing:
+    """The fold that tells which entries count. Feed it every entry in order."""
+
+    def __init__(self, owner: VerifyKey) -> None:
+        self._owner = owner
+        self._names: dict[str, str] = {}
+        self._held: dict[tuple[str, str], str | None] = {}
+        self._adopted: dict[str, set[str]] = {}
+        self._sealed: set[tuple[str, int]] = set()
+        self._reserved: dict[str, tuple[str, int]] = {}
+        self._settled: set[str] = set()
+        self._runs: dict[str, str] = {}
+        self.size = 0
+        self.counted: list[Entry] = []
+        self.ignored: list[tuple[int, str]] = []
+
+    def copy(self) -> Standing:
+        """An independent fold at the same place, to try entries on."""
+        other = Standing(self._owner)
+        for name, value in vars(self).items():
+            setattr(other, name, value.copy() if isinstance(value, dict | set | list) else value)
+        other._adopted = {what: digests.copy() for what, digests in self._adopted.items()}
+        return other
+
+    def feed(self, entries: Sequence[Entry]) -> None:
+        """Fold the next entries."""
+        for entry in entries:
+            try:
+                why = self._why_not(entry)
+            except (KeyError, TypeError, ValueError, AttributeError):
+                why = "its values are not of their form"
+            if why is None:
+                self._take(entry)
+                self.counted.append(entry)
+            else:
+                self.ignored.append((entry.index, why))
+            self.size += 1
+
+    def require(self, entries: Sequence[Entry]) -> None:
+        """Refuse entries that would not count, before they are written.
+
+        Raises:
+            Tampered: One of them would not count.
+        """
+        trial = self.copy()
+        before = len(trial.ignored)
+        trial.feed(entries)
+        for index, why in trial.ignored[before:]:
+            raise Tampered(f"this would not count and is not written: {why}", where=f"log entry {index}")
+
+    # -- the rules ----------------------------------------------------------------------------------------------------
+
+    def _roles(self, entry: Entry) -> frozenset[str]:
+        """The roles that the signer held on the day of signing."""
+        if entry.signer == self._owner:
+            return frozenset({"owner"})
+        name = self._names.get(entry.signer.line)
+        day = _day(entry)
+        return frozenset(
+            role
+            for (person, role), expires in self._held.items()
+            if person == name and (expires is None or day <= expires)
+        )
+
+    def _why_not(self, entry: Entry) -> str | None:
+        body: Any = entry.body
+        if entry.kind in TRUST:
+            return None if entry.signer == self._owner else "only the owner signs for trust"
+        roles = self._roles(entry)
+        if not roles:
+            return f"{entry.signer.name} held no role"
+        if entry.kind == "evidence":
+            return self._evidence(entry, roles)
+        if entry.kind == "decision":
+            return None
+        if entry.kind == "budget":
+            return None if roles & _KEEPERS else "budgets are set by owner or steward"
+        if entry.kind == "seal":
+            return self._seal(body, roles)
+        if entry.kind == "reserve":
+            if not roles & _MAKERS:
+                return "runs are reserved by owner or scientist"
+            taken = body["reservation"] in self._reserved or body["run"] in self._runs
+            return "this run or reservation exists already" if taken else None
+        return self._settle(entry)
+
+    def _seal(self, body: Any, roles: frozenset[str]) -> str | None:
+        if not roles & _KEEPERS:
+            return "data is sealed by owner or steward"
+        if (body["dataset"], body["version"]) in self._sealed:
+            return "this version is sealed already"
+        if body["schema_sha256"] not in self._adopted.get(f"schema/{body['dataset']}", ()):
+            return "no owner adopted this schema"
+        return None
+
+    def _settle(self, entry: Entry) -> str | None:
+        body: Any = entry.body
+        if body["reservation"] not in self._reserved:
+            return "there is no such reservation"
+        signer, planned = self._reserved[body["reservation"]]
+        if body["reservation"] in self._settled and body["status"] != "abandoned":
+            return "this run is settled already"
+        if not 0 <= body["steps"] <= planned:
+            return "more steps than were reserved"
+        if body["status"] == "abandoned":
+            return None if body["steps"] == planned else "an abandoned run counts whole"
+        return None if entry.signer.line == signer else "a run is settled by whoever reserved it"
+
+    def _evidence(self, entry: Entry, roles: frozenset[str]) -> str | None:
+        evidence = entry.evidence
+        if evidence.kind == "dataset":
+            return None if roles & _MAKERS else "not from owner or scientist"
+        maker = self._runs.get(evidence.subject.name)
+        if maker is None:
+            return "there is no such run"
+        if evidence.kind in _MAKES:
+            return None if entry.signer.line == maker else "not signed by whoever reserved the run"
+        return None if roles & _SIGNERS else "this role signs no evidence"
+
+    def _take(self, entry: Entry) -> None:
+        body: Any = entry.body
+        if entry.kind == "grant":
+            self._names[body["identity"]["verifier"]] = body["identity"]["name"]
+            self._held[body["identity"]["name"], body["role"]] = body["expires"]
+        elif entry.kind == "revoke":
+            self._held.pop((body["identity"], body["role"]), None)
+        elif entry.kind == "adopt":
+            # the newest adoption of a name is the one in force
+            self._adopted[body["what"]] = {body["sha256"]}
+        elif entry.kind == "seal":
+            self._sealed.add((body["dataset"], body["version"]))
+        elif entry.kind == "reserve":
+            planned = sum(int(event["count"]) for event in body["events"])
+            self._reserved[body["reservation"]] = (entry.signer.line, planned)
+            self._runs[body["run"]] = entry.signer.line
+        elif entry.kind == "settle":
+            self._settled.add(body["reservation"])
+
+
+def _day(entry: Entry) -> str:
+    at = entry.evidence.how["at"] if entry.kind == "evidence" else entry.body["at"]
+    return dt.datetime.strptime(str(at), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=dt.UTC).date().isoformat()
