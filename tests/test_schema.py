@@ -163,3 +163,24 @@ def test_the_encoding_is_as_wide_as_its_labels_and_its_slices_cover_it() -> None
     assert [i for name in encoding.features for i in range(slices[name].start, slices[name].stop)] == list(range(8))
     assert encoding.classes == ("false", "true")
     assert labels[3:6] == ["hours in [-inf, 20)", "hours in [20, 40)", "hours in [40, inf)"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 50_000 + "]" * 50_000,
+        "a = " + "{a = " * 5_000 + "1" + "}" * 5_000,
+        ".".join(["a"] * 5_000) + " = 1",
+        "a = " + "9" * 5_000,
+        "# " + "x" * (1 << 20),
+        "# " + "\u00e9" * (1 << 19),
+    ],
+    ids=["lists", "tables", "dotted", "digits", "long", "long in bytes"],
+)
+def test_a_text_too_deep_too_long_or_of_too_many_digits_is_a_bad_file(text: str) -> None:
+    with pytest.raises(BadFile):
+        parse_toml(text, where="t")
+
+
+def test_a_text_of_one_mebibyte_is_read() -> None:
+    assert parse_toml("a = 1\n#".ljust(1 << 20, "x"), where="t") == {"a": 1}

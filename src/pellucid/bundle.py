@@ -323,7 +323,7 @@ def _signer(entry: Entry, root: Entry, grants: Sequence[Entry], owner: VerifyKey
 
 def _at(entry: Entry) -> dt.datetime:
     """The UTC time to the second that an entry says it was made at."""
-    said = entry.evidence.how.get("at") if entry.kind == "evidence" else entry.body["at"]
+    said: Any = entry.evidence.how.get("at") if entry.kind == "evidence" else entry.body["at"]
     try:
         moment = dt.datetime.strptime(said, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=dt.UTC)
     except (TypeError, ValueError):

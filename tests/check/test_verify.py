@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -192,3 +193,62 @@ def test_signed_evidence_of_a_wrong_shape_is_a_failed_check_and_not_a_crash(
 ) -> None:
     values["training"]["dataset"] = dataset
     assert failed(verify_bundle(make(values), [maker.owner.verifier])) == ["subject"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "says"),
+    [
+        ("training", {"batch": 2240}, "sample_rate is not what"),
+        ("training", {"test": 0.9}, "sample_rate is not what"),
+        ("training", {"epochs": 2}, "steps is not the 200"),
+        ("training", {"batch": None}, "make no plan"),
+        ("training", {"batch": 224.5}, "make no plan"),
+        ("training", {"epochs": [1]}, "make no plan"),
+        ("training", {"test": 1}, "make no plan"),
+        ("dataset", {"units": 3200}, "sample_rate is not what"),
+        ("dataset", {"units": 100_000}, "delta is not below"),
+        ("dataset", {"units": 0}, "delta is not below"),
+        ("dataset", {"units": "32000"}, "delta is not below"),
+    ],
+)  # fmt: skip
+def test_a_rate_or_steps_that_do_not_follow_from_the_run_fail(
+    make: Callable[..., Bundle], maker: Any, values: Any, kind: str, changes: dict[str, Any], says: str
+) -> None:
+    values[kind].update(changes)
+    result = verify_bundle(make(values), [maker.owner.verifier])
+    assert failed(result) == ["epsilon"]
+    assert says in next(check.detail for check in result.checks if check.name == "epsilon")
+
+
+def test_every_event_has_the_rate_of_the_run(make: Callable[..., Bundle], maker: Any, values: Any) -> None:
+    first = {"kind": "poisson_gaussian", "sample_rate": "0.01", "noise_multiplier": "1.1", "count": 1}
+    values["privacy"]["events"] = [first, {**first, "sample_rate": "0.001", "count": 99}]
+    assert failed(verify_bundle(make(values), [maker.owner.verifier])) == ["epsilon"]
+
+
+@pytest.mark.parametrize("kind", ["training", "dataset"])
+def test_the_epsilon_check_says_what_was_not_bound(
+    make: Callable[..., Bundle], maker: Any, values: Any, kind: str
+) -> None:
+    del values[kind]
+    if kind == "training":
+        del values["dataset"]  # bound by the training statement alone
+    result = verify_bundle(make(values), [maker.owner.verifier])
+    assert result.ok
+    detail = next(check.detail for check in result.checks if check.name == "epsilon")
+    assert "not bound to the run" in detail
+    assert f"no {kind}" in detail
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX")
+def test_a_pipe_or_a_folder_is_refused_without_being_read(maker: Any, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        with pytest.raises(BadFile, match="not a regular file"):
+            verify_file(path, [maker.owner.verifier])
+
+
+def test_a_file_of_more_than_64_mib_is_a_failed_check(maker: Any, tmp_path: Path) -> None:
+    with (tmp_path / "big.json").open("wb") as file:
+        file.truncate((64 << 20) + 1)
+    assert failed(verify_file(tmp_path / "big.json", [maker.owner.verifier])) == ["canonical"]

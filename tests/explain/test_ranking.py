@@ -10,7 +10,8 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from pellucid.explain.ranking import auc, macro_auc, midranks, placements, spearman
+from pellucid.evidence import Estimate
+from pellucid.explain.ranking import auc, macro_auc, midranks, placements, publish_auc, spearman
 
 coarse = arrays(np.float64, st.integers(4, 40), elements=st.integers(-3, 3).map(float))  # many ties
 
@@ -104,3 +105,26 @@ def test_spearman_equals_scipy(left: np.ndarray, random) -> None:
 
 def test_spearman_of_two_values_is_absent() -> None:
     assert spearman(np.array([1.0, 2.0]), np.array([1.0, 2.0])) is None
+
+
+@given(st.integers(10, 60), st.integers(10, 60), st.integers(0, 2**32 - 1))
+def test_a_published_auc_is_on_the_grid_of_the_smaller_class_and_its_interval_only_wider(
+    m: int, n: int, seed: int
+) -> None:
+    scores = np.random.default_rng(seed).normal(size=m + n).round(1)
+    exact = auc(scores, np.arange(m + n) < m)
+    found = publish_auc(exact, min(m, n))
+    grid = next(g for g in (0.02, 0.05, 0.1) if g >= 1 / (min(m, n) // 10 * 10) - 1e-12)
+    for number in (found.value, found.low, found.high):
+        assert number / grid == pytest.approx(round(number / grid), abs=1e-6)
+    assert abs(found.value - exact.value) <= grid / 2 + 1e-9
+    assert 0 <= found.low <= exact.low + 1e-9
+    assert exact.high - 1e-9 <= found.high <= 1
+    assert found.low <= found.value <= found.high
+    assert exact.low - found.low < grid
+    assert found.high - exact.high < grid
+
+
+def test_many_aucs_of_other_counts_are_published_as_one_number() -> None:
+    published = {publish_auc(Estimate(k / 357, 0.7, 0.9, 30), 17).value for k in range(276, 295)}
+    assert published == {0.8}

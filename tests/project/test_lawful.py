@@ -22,7 +22,9 @@ Opener = Callable[[str], Project]
 @pytest.fixture
 def as_(fresh: Any) -> Opener:
     """Open a copy of the small project that walked the corridor as one of its people."""
-    return lambda name: Project.open(fresh.root, identity=name, passphrase="glass-all-the-way-down")  # of tests/conftest.py
+    return lambda name: Project.open(
+        fresh.root, identity=name, passphrase="glass-all-the-way-down"
+    )  # of tests/conftest.py
 
 
 def _force(project: Project, kind: str, **fields: Any) -> None:

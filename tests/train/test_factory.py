@@ -104,3 +104,14 @@ def test_a_file_that_fails_or_imports_its_neighbour_is_refused(folder: Path) -> 
     (folder / "broken.py").write_text("def build(:\n", encoding="utf-8")
     with pytest.raises(BadFile, match="SyntaxError"):
         load_factory("broken:build", folder)
+
+
+def test_nothing_of_a_source_that_is_not_the_recorded_one_is_executed(folder: Path) -> None:
+    good = load_factory("model:build", folder)
+    assert load_factory("model:build", folder, sha256=good.sha256) == good
+    mark = folder / "ran"
+    (folder / "model.py").write_text(f"open({str(mark)!r}, 'w').close()\n{SOURCE}", encoding="utf-8")
+    for recorded in (good.sha256, ""):
+        with pytest.raises(Tampered, match="not the one that was recorded"):
+            load_factory("model:build", folder, sha256=recorded)
+    assert not mark.exists()

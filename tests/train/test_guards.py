@@ -389,10 +389,12 @@ def test_two_backward_passes_are_refused() -> None:
 
 def test_other_rows_than_those_of_the_batch_are_refused() -> None:
     wrapped, stepper, batches = start(mlp())
-    next(batches)
-    learn(wrapped, (X, Y))
-    with pytest.raises(Misuse, match="not those of the rows"):
-        stepper.step()
+    x, y = next(batches)
+    with pytest.raises(Misuse, match="not those that batches gave"):
+        learn(wrapped, (X, Y))
+    learn(wrapped, (x, y))  # nothing of the refused pass is left
+    stepper.step()
+    assert batches.steps_taken == 1
 
 
 def test_a_closure_a_hook_and_a_skipped_step_are_refused() -> None:
@@ -406,7 +408,9 @@ def test_a_closure_a_hook_and_a_skipped_step_are_refused() -> None:
         stepper.signal_skip_step()
 
 
-@pytest.mark.parametrize("way", ["original", "second", "data", "edit", "thaw", "buffer"])
+@pytest.mark.parametrize(
+    "way", ["original", "second", "data", "edit", "thaw", "buffer", "frozen data", "buffer data", "new buffer"]
+)
 def test_parameters_changed_outside_are_noticed(way: str) -> None:
     model = nn.Sequential(ConstantBuffer())
     model[0].head.bias.requires_grad_(False)  # type: ignore[union-attr]
@@ -428,6 +432,12 @@ def test_parameters_changed_outside_are_noticed(way: str) -> None:
             bias.add_(1e-3)
         elif way == "thaw":
             weight.requires_grad_(False)
+        elif way == "frozen data":
+            bias.data.add_(1e-3)
+        elif way == "buffer data":
+            scale.data[0] = math.nan
+        elif way == "new buffer":
+            model[0].scale = scale.clone()
         else:
             scale.mul_(2)
     with pytest.raises(Misuse, match="changed outside") as caught:

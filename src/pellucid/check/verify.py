@@ -219,7 +219,7 @@ def _follows(values: Mapping[str, Any], evidence: Sequence[Evidence]) -> str:
     set: :class:`pellucid.privacy.Plan` makes of them the one rate and the one number of steps that can be meant.
     """
     training = [piece.values for piece in evidence if piece.kind == "training"]
-    units = [piece.values.get("units") for piece in evidence if piece.kind == "dataset"]
+    units: list[Any] = [piece.values.get("units") for piece in evidence if piece.kind == "dataset"]
     missing = [kind for kind, found in (("training", training), ("dataset", units)) if not found]
     delta = _real(values, "delta")
     for number in units:
@@ -232,8 +232,9 @@ def _follows(values: Mapping[str, Any], evidence: Sequence[Evidence]) -> str:
     for run in training:
         for number in units:
             try:
+                asked: dict[str, Any] = {name: run.get(name) for name in ("test", "batch", "epochs")}
                 plan = Plan(
-                    **{name: run.get(name) for name in ("test", "batch", "epochs")},
+                    **asked,
                     units=number,
                     delta=delta,
                     epsilon=1.0,  # these three take no part in rate and steps

@@ -55,9 +55,7 @@ class Plan:
         _check(self, "units", int, lambda v: 1 <= v <= _MAX_UNITS, "a positive whole number, at most 1e12")
         _check(self, "epsilon", float, lambda v: 0 < v <= accounting.MAX_EPSILON, "above 0 and at most 500")
         _check(self, "delta", float, lambda v: v > 0, "above 0")
-        _check(
-            self, "delta", float, lambda v: v < 1 / self.units, "below 1/units, or it could give people away"
-        )
+        _check(self, "delta", float, lambda v: v < 1 / self.units, "below 1/units, or it could give people away")
         _check(self, "delta", float, lambda v: v >= accounting.MIN_DELTA, f"at least {accounting.MIN_DELTA:g}")
         _check(self, "test", float, lambda v: 0 <= v < 1, "a share in [0, 1)")
         _check(

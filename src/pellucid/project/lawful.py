@@ -29,8 +29,7 @@ class Standing:
 
     def __init__(self, owner: VerifyKey) -> None:
         self._owner = owner
-        self._names: dict[str, str] = {}
-        self._held: dict[tuple[str, str], str | None] = {}
+        self._held: dict[tuple[str, str], tuple[str, str | None]] = {}
         self._adopted: dict[str, set[str]] = {}
         self._sealed: set[tuple[str, int]] = set()
         self._reserved: dict[str, tuple[str, int]] = {}
@@ -80,12 +79,11 @@ class Standing:
         """The roles that the signer held on the day of signing."""
         if entry.signer == self._owner:
             return frozenset({"owner"})
-        name = self._names.get(entry.signer.line)
         day = _day(entry)
         return frozenset(
             role
-            for (person, role), expires in self._held.items()
-            if person == name and (expires is None or day <= expires)
+            for (_, role), (key, expires) in self._held.items()
+            if key == entry.signer.line and (expires is None or day <= expires)
         )
 
     def _why_not(self, entry: Entry) -> str | None:
@@ -146,8 +144,9 @@ class Standing:
     def _take(self, entry: Entry) -> None:
         body: Any = entry.body
         if entry.kind == "grant":
-            self._names[body["identity"]["verifier"]] = body["identity"]["name"]
-            self._held[body["identity"]["name"], body["role"]] = body["expires"]
+            # by name, so that a revocation finds it, and with the key, so that a name's old key holds nothing
+            person = body["identity"]
+            self._held[person["name"], body["role"]] = (person["verifier"], body["expires"])
         elif entry.kind == "revoke":
             self._held.pop((body["identity"], body["role"]), None)
         elif entry.kind == "adopt":

@@ -229,7 +229,7 @@ def revoke(project: Project, role: str, name: str) -> int:
     with project.writing() as writer:
         index = writer.size
         for kind, fields in records:
-            writer.append(seal_record(kind, fields, project.identity.signing, now()))
+            writer.append(seal_record(kind, fields, project.identity.signing, project.moment()))
     return index
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -288,12 +289,24 @@ class Project:
     def record(self, kind: str, **fields: Any) -> int:
         """Append one signed record; returns its index."""
         with self.writing() as writer:
-            return writer.append(seal_record(kind, fields, self.identity.signing, now()))
+            return writer.append(seal_record(kind, fields, self.identity.signing, self.moment()))
 
     def publish(self, evidence: Sequence[Evidence]) -> list[int]:
-        """Append signed evidence, all or nothing; returns the indices."""
+        """Append signed evidence, all or nothing; returns the indices. ``how.at`` is the moment of writing."""
         with self.writing() as writer:
-            return [writer.append(seal_evidence(item, self.identity.signing)) for item in evidence]
+            at = {"at": self.moment().strftime("%Y-%m-%dT%H:%M:%SZ")}
+            dated = [replace(item, how={**item.how, **at}) for item in evidence]
+            return [writer.append(seal_evidence(item, self.identity.signing)) for item in dated]
+
+    def moment(self) -> dt.datetime:
+        """Now, and not before the last entry: two machines' clocks may differ a little, the log's times do not fall.
+
+        Called with the log locked.
+        """
+        moment = now()
+        times = (entry_time(entry) for entry in self.counted()[-64:])
+        # a clock that is off by more than that is not followed
+        return max((t for t in times if moment < t <= moment + dt.timedelta(hours=1)), default=moment)
 
     # -- decisions ----------------------------------------------------------------------------------------------------
 
@@ -373,6 +386,12 @@ class Project:
         from pellucid.project.publish import bundle
 
         return bundle(self, model, tier=tier)
+
+
+def entry_time(entry: Entry) -> dt.datetime:
+    """When an entry says that it was written."""
+    at = entry.evidence.how["at"] if entry.kind == "evidence" else entry.body["at"]
+    return dt.datetime.strptime(str(at), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=dt.UTC)
 
 
 def now() -> dt.datetime:

@@ -18,7 +18,7 @@ from pellucid.keys import identity_name
 from pellucid.log.entries import Entry, seal_record
 from pellucid.privacy import Ledger, Plan, accounting
 from pellucid.project import data
-from pellucid.project.project import Project, now, stamp
+from pellucid.project.project import Project, stamp
 from pellucid.schema import Encoding
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Run:
                     "delta": plan.delta,
                     "purpose": self.purpose,
                 }
-                self._index = writer.append(seal_record("reserve", fields, project.identity.signing, now()))
+                self._index = writer.append(seal_record("reserve", fields, project.identity.signing, project.moment()))
         except BaseException:
             _unlock(project, reservation, self._lock)
             raise
@@ -472,7 +472,7 @@ def settle_abandoned(project: Project) -> None:
             for entry in dead:
                 steps = sum(int(event["count"]) for event in entry.body["events"])
                 fields = {"reservation": entry.body["reservation"], "status": "abandoned", "steps": steps}
-                writer.append(seal_record("settle", fields, project.identity.signing, now()))
+                writer.append(seal_record("settle", fields, project.identity.signing, project.moment()))
     except PellucidError as error:
         sys.stderr.write(f"{error}\n")
         return

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from pellucid.errors import Misuse
-from pellucid.train.guards import StateGuard
 from pellucid.train.noise import Noise, SecureNoise
 from pellucid.train.probe import PerExample, generated
 from pellucid.train.sampling import PoissonSampler
+from pellucid.train.state import StateGuard
 
 if TYPE_CHECKING:
     from pellucid.privacy import Plan

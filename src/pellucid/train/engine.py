@@ -22,7 +22,7 @@ from torch import nn
 from pellucid.errors import BadData, Misuse, UnsupportedModel
 from pellucid.train.batches import Batches
 from pellucid.train.clipping import clipped_sum, per_example
-from pellucid.train.guards import check_hooks, check_model, check_numbers, check_optimizer
+from pellucid.train.guards import check_hooks, check_model, check_numbers, check_optimizer, check_plan
 from pellucid.train.inputs import InputGuard
 from pellucid.train.noise import Noise, SecureNoise
 from pellucid.train.probe import check_gradients
@@ -201,8 +201,8 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus carries no 
         rows, empty = self._batches.begin_step()
         check_hooks(self.original_optimizer)
         check_numbers(self.original_optimizer)
-        self._check_plan()
         plan = self._plan
+        check_plan(self, plan)
         gradients = per_example(self.params, rows)
         summed = clipped_sum(gradients, self.params, plan.clip, empty)
         std = plan.noise_multiplier * plan.clip
@@ -215,21 +215,6 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus carries no 
         self.original_optimizer.step()
         self._batches.end_step()
 
-    def _check_plan(self) -> None:
-        plan = self._plan
-        planned = {
-            "noise_multiplier": plan.noise_multiplier,
-            "max_grad_norm": plan.clip,
-            "expected_batch_size": plan.normaliser,
-        }
-        for name, value in planned.items():
-            if getattr(self, name) != value:
-                raise Misuse(
-                    "changed since the plan was accounted",
-                    where=f"optimizer.{name}",
-                    fix="plan the run with the value that you want; a schedule of noise or clip is not admitted",
-                )
-
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear gradients and per-example gradients."""
         for p in self.params:
@@ -240,13 +225,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus carries no 
         """Refused: steps are counted by the engine, and a hook could look at gradients before noise."""
         raise Misuse("hooks are not admitted here", where="optimizer.attach_step_hook", fix="use on_step of private()")
 
-    def register_step_pre_hook(self, hook: Any) -> Any:
-        """Refused, as is :meth:`attach_step_hook`."""
-        self.attach_step_hook(hook)
-
-    def register_step_post_hook(self, hook: Any) -> Any:
-        """Refused, as is :meth:`attach_step_hook`."""
-        self.attach_step_hook(hook)
+    register_step_pre_hook = register_step_post_hook = attach_step_hook
 
     def signal_skip_step(self, do_skip: bool = True) -> None:
         """Refused: a step that is skipped is a step that nobody accounts."""

@@ -1,23 +1,25 @@
 """What must hold before the first step, and between steps, for the accountant's epsilon to be the truth.
 
 Each guard names the layer or the parameter and says what to do. Guards before the start see the model, the optimizer
-and generated rows, never a private one; guards between steps compare tensors with a copy, at the cost of one pass over
-the parameters, not over per-example gradients.
+and generated rows, never a private one; guards before each step see the optimizer only.
 """
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.optim import optimizer as torch_optimizer
 
 from pellucid.errors import Misuse, PellucidError, UnsupportedModel
-from pellucid.train.inputs import same
 from pellucid.train.probe import changed_state, coupled_rows, generated
 
-__all__ = ["StateGuard", "check_hooks", "check_model", "check_numbers", "check_optimizer", "problems"]
+if TYPE_CHECKING:
+    from pellucid.privacy import Plan
+
+__all__ = ["check_hooks", "check_model", "check_numbers", "check_optimizer", "check_plan", "problems"]
 
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
 _NEEDS_MORE_THAN_GRADIENTS = (torch.optim.LBFGS, torch.optim.SparseAdam)
@@ -184,53 +186,25 @@ def check_numbers(optimizer: torch.optim.Optimizer) -> None:
                 )
 
 
+def check_plan(optimizer: object, plan: Plan) -> None:
+    """The public numbers of a private optimizer, before every step: a schedule, or a hand, may have changed them.
+
+    Raises:
+        Misuse: The noise multiplier, the clip or the expected batch size is not the plan's.
+    """
+    planned = {
+        "noise_multiplier": plan.noise_multiplier,
+        "max_grad_norm": plan.clip,
+        "expected_batch_size": plan.normaliser,
+    }
+    for name, value in planned.items():
+        if getattr(optimizer, name, None) != value:
+            raise Misuse(
+                "changed since the plan was accounted",
+                where=f"optimizer.{name}",
+                fix="plan the run with the value that you want; a schedule of noise or clip is not admitted",
+            )
+
+
 def _scalar(value: object) -> bool:
     return isinstance(value, torch.Tensor) and value.numel() == 1
-
-
-class StateGuard:
-    """Notices when anything but the engine changes the model between two steps.
-
-    Parameters, also frozen ones, and buffers are compared value by value with a copy, which also catches changes
-    through ``.data`` or another optimizer. Frozen parameters and buffers must also be the same objects.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self._trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        self._copies = [p.detach().clone() for _, p in self._trainable]
-        self._model = model
-        self._constant = {name: (tensor, tensor.detach().clone()) for name, tensor in self._constants().items()}
-
-    def remember(self) -> None:
-        """Take the present state as the right one."""
-        with torch.no_grad():
-            for (_, parameter), copy in zip(self._trainable, self._copies, strict=True):
-                copy.copy_(parameter)
-
-    def check(self) -> None:
-        """Compare.
-
-        Raises:
-            Misuse: A parameter or buffer was changed, replaced, frozen or made trainable since :meth:`remember`.
-        """
-        for (name, parameter), copy in zip(self._trainable, self._copies, strict=True):
-            if not parameter.requires_grad or not same(parameter.detach(), copy):
-                raise self._misuse(name)
-        now = self._constants()
-        for name in sorted(now.keys() | self._constant.keys()):
-            tensor, copy = self._constant.get(name, (None, None))
-            if tensor is None or copy is None or now.get(name) is not tensor or not same(tensor.detach(), copy):
-                raise self._misuse(name)
-
-    def _constants(self) -> dict[str, torch.Tensor]:
-        known = {id(p) for _, p in self._trainable}
-        frozen = {name: p for name, p in self._model.named_parameters() if id(p) not in known}
-        return {**frozen, **dict(self._model.named_buffers())}
-
-    @staticmethod
-    def _misuse(name: str) -> Misuse:
-        return Misuse(
-            "changed outside the private optimizer: a step that nobody accounted, or an edit",
-            where=name.removeprefix("_module."),
-            fix="step only the optimizer that private() returned; change weights before it or after the run",
-        )

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from pellucid.errors import Misuse
+from pellucid.train.state import same
 
-__all__ = ["InputGuard", "same"]
+__all__ = ["InputGuard"]
 
 _HARMLESS = (bool, int, float, str, type(None))
 
@@ -89,11 +90,3 @@ class InputGuard:
             return False
         # moved like the input, so that a cast or another device makes no difference
         return same(given[0].detach(), self._rows.to(given[0].device, given[0].dtype))
-
-
-def same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two tensors have one type, place, shape and value; NaN is the same as NaN, and as nothing else."""
-    if (one.dtype, one.device, one.shape) != (other.dtype, other.device, other.shape):
-        return False
-    # the second comparison runs only when something differs
-    return torch.equal(one, other) or bool(((one == other) | ((one != one) & (other != other))).all())
