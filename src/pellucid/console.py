@@ -86,14 +86,17 @@ def _bar(label: str) -> Iterator[Step]:
 
 
 def _lines(label: str, every: float = 5.0) -> Step:
-    started = last = time.monotonic()
+    first: tuple[float, int] | None = None
+    last = time.monotonic()
 
     def step(done: int, total: int) -> None:
-        nonlocal last
+        nonlocal first, last
         moment = time.monotonic()
-        if moment - last >= every and done < total:
+        if first is None:
+            first = (moment, done)  # what came before the first step (imports, decryption) says nothing of the pace
+        elif moment - last >= every and done < total:
             last = moment
-            left = (moment - started) / max(done, 1) * (total - done)
+            left = (moment - first[0]) / max(done - first[1], 1) * (total - done)
             note(f"{label}: step {done} of {total}, about {left:.0f} s left")
 
     return step
