@@ -11,8 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pellucid.keys import KdfCost
+
+# How long an example takes is the machine's affair: no test may fail on a busy one.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 PASSPHRASE = "glass-all-the-way-down"
 CHEAP = KdfCost(memory_kib=8, passes=1, lanes=1)
