@@ -18,6 +18,15 @@ Step = Callable[[int, int], None]
 
 def say(text: str = "") -> None:
     """A line on standard output. A reader that went away (a pager, head) does not stop the work."""
+    _write(_plain(text))
+
+
+def _plain(text: str) -> str:
+    """Without control characters but the end of line, so that no name in a log moves a cursor or hides a line."""
+    return "".join(character if character.isprintable() or character == "\n" else " " for character in text)
+
+
+def _write(text: str) -> None:
     try:
         sys.stdout.write(f"{text}\n")
     except BrokenPipeError:
@@ -32,7 +41,7 @@ def forsake() -> None:
 def note(text: str) -> None:
     """A line on standard error: notices and progress, never results."""
     sys.stdout.flush()
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{_plain(text)}\n")
     sys.stderr.flush()
 
 
@@ -52,12 +61,12 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str |
     for name in columns:
         view.add_column(name, overflow="fold")
     for row in rows:
-        view.add_row(*(Text(cell) for cell in row))
+        view.add_row(*(Text(_plain(cell)) for cell in row))
     terminal = sys.stdout.isatty()
     # Drawn apart and then said: rich would end the process if the reader went away.
     page = io.StringIO()
     Console(file=page, force_terminal=terminal, width=None if terminal else 100, highlight=False).print(view)
-    say("\n".join(line.rstrip() for line in page.getvalue().splitlines()))
+    _write("\n".join(line.rstrip() for line in page.getvalue().splitlines()))
 
 
 @contextmanager

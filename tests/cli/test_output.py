@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from pellucid import console
+
 VERBS = (
     ("data", "show", "applicants"),
     ("data", "list"),
@@ -79,3 +81,12 @@ def test_progress_and_notices_go_to_standard_error(pellucid: Any, capsys: pytest
     taken = capsys.readouterr()
     assert taken.out == ""
     assert "a notice" in taken.err
+
+
+def test_control_characters_never_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    console.say("a\x1b]0;owned\x07b\u202ec\nd")
+    console.note("e\x9b2Jf")
+    console.table(("x",), [("g\x1b[31mh\rFAKE",)])
+    out, err = capsys.readouterr()
+    assert not {"\x1b", "\x07", "\u202e", "\x9b", "\r"} & set(out + err)
+    assert "d\n" in out, "the end of a line stays"
