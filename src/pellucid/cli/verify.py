@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from pathlib import Path
 
 from pellucid.cli.common import Verbs, common, formatter, print_json
@@ -60,6 +61,7 @@ def _project(options: argparse.Namespace) -> int:
         print_json({"ok": ok, "checks": checks, "epsilon": None})
     else:
         for check in checks:
-            say(f"{check['status'].upper():<5} {check['name']}: {check['detail']}")
+            line = f"{check['status'].upper():<5} {check['name']}: {check['detail']}"
+            say(textwrap.fill(line, 80, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False))
         say("VERIFIED" if ok else "NOT VERIFIED")
     return 0 if ok else 3
