@@ -1,4 +1,7 @@
-"""What the tests of the whole house share: one small project that walked the corridor."""
+"""What the tests of the whole house share: a small data set, and one small project with it that walked the corridor.
+
+No name or value in it is a person's.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ AUDIT = "fairness audit"
 
 SCHEMA = f"""
 [dataset]
-target = "granted"
+target = "approved"
 unit = "row"
 units = {UNITS}
 purposes = ["{PURPOSE}", "{AUDIT}"]
@@ -36,21 +39,21 @@ epsilon = 8.0
 delta = 1e-5
 [columns.age]
 type = "integer"
-bounds = [18, 90]
+bounds = [17, 90]
 sensitivity = "personal"
 [columns.income]
 type = "number"
-bounds = [0, 100]
+bounds = [0, 100000]
 sensitivity = "personal"
 [columns.job]
 type = "category"
-categories = ["baker", "nurse", "smith"]
+categories = ["baker", "nurse", "teacher"]
 sensitivity = "personal"
 [columns.gender]
 type = "category"
 categories = ["Female", "Male"]
 sensitivity = "special"
-[columns.granted]
+[columns.approved]
 type = "category"
 categories = ["no", "yes"]
 sensitivity = "personal"
@@ -62,11 +65,13 @@ kind = "logistic"
 [train]
 epochs = 5
 batch = 256
-learning_rate = 0.5
+learning_rate = 1.0
 clip = 1.0
 [privacy]
 epsilon = 3.0
 delta = 1e-5
+[data]
+features = ["age", "income", "job"]
 [split]
 test = 0.3
 """
@@ -114,17 +119,19 @@ class Corridor:
         return self.files / f"{name}.toml"
 
 
-def people_of(seed: int = 7, rows: int = UNITS) -> pd.DataFrame:
-    """Made-up applicants: who earns more is granted more often."""
-    made = np.random.default_rng(seed)
-    income = made.uniform(0, 100, rows)
+def applicants(rows: int = UNITS, seed: int = 20260301) -> pd.DataFrame:
+    """People whose approval follows age and income, drawn from a fixed generator."""
+    rng = np.random.default_rng(seed)
+    age = rng.integers(17, 91, rows)
+    income = rng.uniform(0, 100_000, rows).round(2)
+    score = (age - 53) / 20 + (income - 50_000) / 25_000 + rng.normal(0, 0.7, rows)
     return pd.DataFrame(
         {
-            "age": made.integers(18, 91, rows),
-            "income": income.round(2),
-            "job": made.choice(["baker", "nurse", "smith"], rows),
-            "gender": made.choice(["Female", "Male"], rows),
-            "granted": np.where(made.uniform(0, 100, rows) < income, "yes", "no"),
+            "age": age,
+            "income": income,
+            "job": rng.choice(["baker", "nurse", "teacher"], rows),
+            "gender": rng.choice(["Female", "Male"], rows),
+            "approved": np.where(score > 0, "yes", "no"),
         }
     )
 
@@ -140,7 +147,7 @@ def _walk(root: Path, files: Path) -> None:
         (files / f"{name}.toml").write_text(text, encoding="utf-8")
     (files / "unmeasured.toml").write_text(UNMEASURED, encoding="utf-8")
     (files / "invalid.toml").write_text(INVALID, encoding="utf-8")
-    people_of().to_csv(files / "applicants.csv", index=False)
+    applicants().to_csv(files / "applicants.csv", index=False)
 
     with Project.init(root, owner="olivia", passphrase=PASSPHRASE, name="credit", cost=CHEAP) as project:
         for role, name in (("steward", "sam"), ("scientist", "ana"), ("auditor", "kim"), ("reader", "ravi")):

@@ -5,12 +5,14 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from contextlib import closing
 
 import pytest
 
 from pellucid.errors import Misuse, Tampered
 from pellucid.log import Log, verify
+from pellucid.log.store.sqlite import File
 
 WRITER = """
 import datetime as dt, itertools, sys
@@ -131,7 +133,7 @@ def test_a_full_disk_is_said_and_loses_nothing(url, key):
     log = Log.create(url)
     out = subprocess.run([sys.executable, "-c", FULL, url], capture_output=True, text=True, check=True).stdout
     *acknowledged, said = out.splitlines()
-    assert said == "the log cannot be read or written"
+    assert said == "the log cannot be read or written: the disk is full or failing"
     assert len(acknowledged) > 3
     assert log.size == int(acknowledged[-1])
     with log.writing(key, "credit") as writer:  # and there is space again
@@ -139,14 +141,81 @@ def test_a_full_disk_is_said_and_loses_nothing(url, key):
         writer.append(b"y")
 
 
-def test_two_that_make_the_log_at_once_make_one(url, key):
-    code = (
-        "import sys; from pellucid.errors import BadFile; from pellucid.log import Log\n"
-        "try: Log.create(sys.argv[1]); print('made')\nexcept BadFile: print('there')"
-    )
-    processes = [subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, text=True) for _ in "ab"]
-    assert sorted(process.communicate()[0].strip() for process in processes) == ["made", "there"]
-    assert Log.open(url).size == 0
+FULL_FROM_THE_START = """
+import resource, signal, sys
+from pellucid.errors import Misuse
+from pellucid.log import Log
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+try:
+    Log.create(sys.argv[1])
+except Misuse as error:
+    print(error.what)
+"""
+
+
+@pytest.mark.parametrize("space", [0, 4096, 20_000])  # for nothing, the empty file, a part of the tables
+def test_a_log_for_which_there_is_no_space_is_a_full_disk_and_not_a_log_already(url, space):
+    command = [sys.executable, "-c", FULL_FROM_THE_START, url, str(space)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert out == "the log cannot be read or written: the disk is full or failing\n"
+    assert Log.create(url).size == 0  # and there is space again
+
+
+def test_a_database_without_a_free_page_is_a_full_disk(tmp_path):
+    file = File(tmp_path / "log.sqlite", wait=1)
+    file.make()
+    with closing(file.connect()) as connection:
+        connection.execute("PRAGMA max_page_count = 1")
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            connection.execute("CREATE TABLE entries (number)")
+    meaning = file.meaning(caught.value)
+    assert isinstance(meaning, Misuse)
+    assert "the disk is full" in meaning.what
+
+
+MAKERS = """
+import multiprocessing, sys
+import sqlalchemy.dialects.sqlite
+from pellucid.errors import PellucidError
+from pellucid.log import Log
+
+def make(together, said, urls):
+    for url in urls:
+        together.wait()
+        try:
+            said.put(f"made {Log.create(url).size}")
+        except PellucidError as error:
+            said.put(f"{type(error).__name__}: {error.what}")
+
+fork = multiprocessing.get_context("fork")
+count, urls = int(sys.argv[1]), sys.argv[2:]
+together, said = fork.Barrier(count), fork.SimpleQueue()
+makers = [fork.Process(target=make, args=(together, said, urls)) for _ in range(count)]
+for maker in makers:
+    maker.start()
+for _ in range(count * len(urls)):
+    print(said.get())
+for maker in makers:
+    maker.join()
+"""
+
+
+@pytest.mark.parametrize("makers", [2, 3])
+def test_of_several_that_make_the_log_at_once_one_does_and_the_others_are_told_that_there_is_one(tmp_path, makers):
+    urls = [f"sqlite:///{tmp_path}/{number}/log.sqlite" for number in range(100)]
+    command = [sys.executable, "-c", MAKERS, str(makers), *urls]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert Counter(said) == {"made 0": len(urls), "BadFile: there is a log already": len(urls) * (makers - 1)}
+    assert all(Log.open(url).size == 0 for url in urls)
+
+
+def test_who_makes_a_log_in_a_file_that_another_holds_waits_and_is_told_so(url, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "log.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Misuse, match=r"another process has been writing the log for more than 0\.05 seconds"):
+            Log.create(url, wait=0.05)
+    assert Log.create(url).size == 0
 
 
 def test_a_lock_that_a_dead_writer_held_is_free(url, key, leaf):

@@ -363,9 +363,61 @@ def test_reading_and_verifying_need_no_right_to_write(readonly, key, leaf):
         log = Log.open(url)
         assert verify(log, key.verifier, "credit").size == 2
         assert list(log.entries()) == [leaf(0), leaf(1)]
-        with pytest.raises(Misuse, match="cannot be read or written"):
+        with pytest.raises(Misuse, match="may not be opened or changed"):
             write(log, key, leaf)
     assert [path.name for path in folder.iterdir()] == ["log.sqlite"]
+
+
+@pytest.fixture
+def closed():
+    """A function that makes an empty folder of a given mode."""
+    made = []
+
+    def make(mode):
+        made.append(Path(tempfile.mkdtemp(prefix="pellucid-log-")))
+        made[-1].chmod(mode)
+        return made[-1]
+
+    yield make
+    for folder in made:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    ("mode", "path", "what"),
+    [
+        (0o555, "log.sqlite", "its file or its folder may not be opened or changed"),
+        (0o000, "log.sqlite", "its file or its folder may not be opened or changed"),
+        (0o555, "log/log.sqlite", "the log's folder cannot be made"),
+        (0o000, "log/log.sqlite", "the log's folder cannot be made"),
+    ],
+)
+def test_a_log_that_the_rights_do_not_let_be_made_is_that_and_not_a_log_already(closed, mode, path, what):
+    folder = closed(mode)
+    url = f"sqlite:///{folder}/{path}"
+    with nobody(), pytest.raises(Misuse, match=what) as caught:
+        Log.create(url)
+    assert "rights" in caught.value.fix
+    folder.chmod(0o755)
+    assert Log.create(url).size == 0
+
+
+def test_a_log_in_a_folder_that_may_not_be_looked_into_is_not_called_missing(closed):
+    folder = closed(0o755)
+    url = f"sqlite:///{folder}/log.sqlite"
+    Log.create(url)
+    folder.chmod(0o000)
+    with nobody(), pytest.raises(Misuse, match="the log's folder cannot be read"):
+        Log.open(url)
+
+
+@pytest.mark.parametrize("content", [b"not a database" * 100, b"SQLite format 3\0" + bytes(2000)])
+def test_a_log_is_not_made_in_a_file_that_is_no_database(url, tmp_path, content):
+    (tmp_path / "log.sqlite").write_bytes(content)
+    with pytest.raises(Tampered, match="not a log"):
+        Log.create(url)
+    assert (tmp_path / "log.sqlite").read_bytes() == content
 
 
 def test_a_reader_without_rights_never_calls_a_log_tampered_with_that_was_just_written(readonly, key):

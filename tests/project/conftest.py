@@ -1,7 +1,7 @@
 """A small real project, made once through the public API and copied for every test that wants one.
 
-Six people: ana owns it, sam is steward, sid scientist, kim auditor, rea reader, and ned holds no role. One data set of
-3,000 rows with a signal, drawn from a fixed generator; no name or value in it is a person's.
+Six people: ana owns it, sam is steward, sid scientist, kim auditor, rea reader, and ned holds no role. Its data set is
+that of the whole house with an identifier and a text, sealed but not yet trained on; a second copy has a model.
 """
 
 from __future__ import annotations
@@ -13,76 +13,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
+from tests.conftest import CHEAP as COST
+from tests.conftest import PURPOSE, UNITS, applicants
+from tests.conftest import RECIPE as LONGER
+from tests.conftest import SCHEMA as NARROWER
 
 from pellucid import Plan, Project
-from pellucid.keys import KdfCost
 from pellucid.log import verify as verify_log
 from pellucid.project import people
 from pellucid.project.recipe import train
 
+__all__ = ["COST", "FEATURES", "PASSPHRASE", "PURPOSE", "RECIPE", "SCHEMA", "Place", "found", "make_frame", "make_plan"]
+
 PASSPHRASE = "correct horse"
-COST = KdfCost(8, 1, 1)
-PURPOSE = "credit scoring"
-UNITS = 3000
 FEATURES = ("age", "income", "job")
 ROLES = {"sam": "steward", "sid": "scientist", "kim": "auditor", "rea": "reader"}
 
-SCHEMA = f"""
-[dataset]
-target = "approved"
-unit = "row"
-units = {UNITS}
-purposes = ["credit scoring", "fairness audit"]
-[dataset.budget]
-epsilon = 8.0
-delta = 1e-5
+SCHEMA = f"""{NARROWER}
 [columns.person]
 type = "identifier"
 sensitivity = "identifier"
-[columns.age]
-type = "integer"
-bounds = [17, 90]
-sensitivity = "personal"
-[columns.income]
-type = "number"
-bounds = [0, 100000]
-sensitivity = "personal"
-[columns.job]
-type = "category"
-categories = ["baker", "nurse", "teacher"]
-sensitivity = "personal"
-[columns.gender]
-type = "category"
-categories = ["Female", "Male"]
-sensitivity = "special"
 [columns.note]
 type = "text"
 sensitivity = "personal"
-[columns.approved]
-type = "category"
-categories = ["no", "yes"]
-sensitivity = "personal"
 """
 
-RECIPE = """
-[model]
-kind = "logistic"
-[train]
-epochs = 2
-batch = 256
-learning_rate = 1.0
-clip = 1.0
-[privacy]
-epsilon = 3.0
-delta = 1e-5
-[data]
-features = ["age", "income", "job"]
-[split]
-test = 0.3
-"""
+RECIPE = LONGER.replace("epochs = 5", "epochs = 2")
 
 POLICY = """
 [[require]]
@@ -97,22 +55,11 @@ because = "small cells are people"
 
 
 def make_frame(rows: int = 2950, seed: int = 20260301) -> pd.DataFrame:
-    """People whose approval follows age and income. Fewer than declared, so that the exact count stays private."""
-    rng = np.random.default_rng(seed)
-    age = rng.integers(17, 91, rows)
-    income = rng.uniform(0, 100_000, rows).round(2)
-    score = (age - 53) / 20 + (income - 50_000) / 25_000 + rng.normal(0, 0.7, rows)
-    return pd.DataFrame(
-        {
-            "person": [f"person-{i:05d}" for i in range(rows)],
-            "age": age,
-            "income": income,
-            "job": rng.choice(["baker", "nurse", "teacher"], rows),
-            "gender": rng.choice(["Female", "Male"], rows),
-            "note": [f"note {i}" for i in range(rows)],
-            "approved": np.where(score > 0, "yes", "no"),
-        }
-    )
+    """Fewer people than declared, so that the exact count stays private."""
+    frame = applicants(rows, seed)
+    frame.insert(0, "person", [f"person-{i:05d}" for i in range(rows)])
+    frame.insert(5, "note", [f"note {i}" for i in range(rows)])
+    return frame
 
 
 @functools.cache

@@ -91,10 +91,12 @@ class Store:
             yield Rows(connection)
 
     def create(self) -> None:
-        """Make the tables of an empty log, all or none.
+        """Make the tables of an empty log, all or none. Of several processes at once, one does.
 
         Raises:
             BadFile: There is one already.
+            Misuse: Another process held the log for all of ``wait``, or the log cannot be written.
+            Tampered: What is there is not a database.
         """
         import sqlalchemy as sa
 

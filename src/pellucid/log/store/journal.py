@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pellucid.errors import BadFile, Misuse, Tampered, UnknownName
+from pellucid.errors import Misuse, Tampered, UnknownName
 from pellucid.keys import SigningKey, VerifyKey
 from pellucid.log.note import Checkpoint, open_checkpoint, sign_checkpoint
 from pellucid.log.store.database import Store
@@ -205,17 +205,13 @@ class Log:
             wait: Seconds to wait for another process that is writing.
 
         Raises:
-            BadFile: There is a log already, or the URL is none of these.
+            BadFile: There is a log already, another process having just made it included; or the URL is none of these.
+            Misuse: The log cannot be made: the rights, the disk, or another process that held it for all of ``wait``.
+            Tampered: There is a file that is no database.
             MissingExtra: The database's driver is not installed.
         """
-        from sqlalchemy.exc import SQLAlchemyError
-
         store = Store(url, wait=wait)
-        try:
-            store.create()
-        except (Misuse, Tampered, SQLAlchemyError) as error:
-            # seen once in many: two make it at once, and the one that comes second meets a half-made file
-            raise BadFile("there is a log already, or another process is making it", where="log") from error
+        store.create()
         return cls(store)
 
     @classmethod
