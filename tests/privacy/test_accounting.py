@@ -251,6 +251,19 @@ def test_calibrate_meets_the_target_with_the_least_noise_to_within_two_steps(q, 
     assert accounting.epsilon(events(q, less, steps), delta) > epsilon
 
 
+def test_calibrate_of_banded_noise_meets_the_target_with_the_least():
+    noise = accounting.calibrate(0.05, 40, 1.0, 1e-5, 4)
+    assert noise > accounting.calibrate(0.05, 40, 1.0, 1e-5)
+    for sigma, holds in ((noise, True), (noise - 3e-4, False)):
+        assert (accounting.epsilon([Event(0.05, sigma, 40, 4).record()], 1e-5) <= 1.0) is holds
+
+
+@pytest.mark.parametrize("bands", [0, -1, 2.5, "2"])
+def test_calibrate_refuses_bands_that_are_none(bands):
+    with pytest.raises(Unverified, match="bands"):
+        accounting.calibrate(0.01, 100, 1.0, 1e-5, bands)
+
+
 @pytest.mark.parametrize("epsilon", [0, -1, math.nan, math.inf, 501, True, "3"])
 def test_calibrate_refuses_a_target_that_is_none(epsilon):
     with pytest.raises(Unverified, match="epsilon"):

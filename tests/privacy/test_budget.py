@@ -82,6 +82,43 @@ def log() -> Log:
     return Log().budget()
 
 
+# -- banded runs ------------------------------------------------------------------------------------------------------
+
+
+def test_a_banded_run_counts_by_turns_and_a_stopped_one_by_the_turns_it_took():
+    """Against the fold of plain events that are as dear: 9 steps of 4 bands are three turns."""
+    banded = plan_of(6.0, mechanism="banded", bands=4)
+    order = order_for(3.0, DELTA)
+    for status, taken, steps in (("complete", banded.steps, banded.steps), ("stopped", 9, 9), ("stopped", 8, 8)):
+        ledger = log().reserve("a", banded).settle("a", status, taken).ledger()
+        assert ledger.runs[0].steps_planned == banded.steps
+        turns = [
+            {
+                "kind": "poisson_gaussian",
+                "sample_rate": repr(banded.group_rate),
+                "noise_multiplier": "6",
+                "count": math.ceil(steps / 4),
+            }
+        ]
+        assert ledger.runs[0].divergence(order) == accounting.rdp(turns, order)
+
+
+def test_the_ledger_admits_banded_plans_until_the_budget_is_spent():
+    banded = plan_of(6.0, mechanism="banded", bands=4)
+    book, admitted = log(), 0
+    while admitted < 200:
+        try:
+            book.ledger().admit(banded)
+        except BudgetExceeded:
+            break
+        book.reserve(str(admitted), banded).settle(str(admitted), "complete", banded.steps)
+        admitted += 1
+    assert 1 < admitted < 200
+    assert book.ledger().spent <= 3.0
+    order = order_for(3.0, DELTA)
+    assert (admitted + 1) * divergence_of(banded.events, banded.steps, order) > Budget(3.0, DELTA, order).cap
+
+
 # -- the fixed order --------------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from pellucid.privacy.events import (
     MAX_COUNT,
     MAX_EVENTS,
     Event,
+    as_poisson,
     decimal_text,
     parse_events,
     round_epsilon_down,
@@ -22,6 +23,7 @@ from pellucid.privacy.events import (
 )
 
 GOOD = {"kind": "poisson_gaussian", "sample_rate": "0.02", "noise_multiplier": "1.1", "count": 10}
+BANDED = {**GOOD, "kind": "banded_gaussian", "bands": 4}
 positive = st.floats(min_value=1e-9, max_value=1e9)
 
 
@@ -32,9 +34,15 @@ def test_a_decimal_text_is_plain_and_is_exactly_the_number(number):
     assert set(text) <= set("0123456789.")
 
 
-@given(st.integers(1, 10**12), st.integers(1, 10**12), st.integers(1, MAX_COUNT), st.floats(1e-3, 1e6))
-def test_a_record_parses_to_the_same_event(batch, more, count, noise):
-    event = Event(batch / (batch + more), noise, count)
+@given(
+    st.integers(1, 10**12),
+    st.integers(1, 10**12),
+    st.integers(1, MAX_COUNT),
+    st.floats(1e-3, 1e6),
+    st.integers(1, MAX_COUNT),
+)
+def test_a_record_parses_to_the_same_event(batch, more, count, noise, bands):
+    event = Event(batch / (batch + more), noise, count, bands)
     assert parse_events([event.record()]) == (event,)
 
 
@@ -73,6 +81,41 @@ def test_equal_mechanisms_are_merged_and_order_is_canonical():
     other = {**GOOD, "noise_multiplier": "0.9"}
     assert parse_events([GOOD, other, GOOD]) == (Event(0.02, 0.9, 10), Event(0.02, 1.1, 20))
     assert parse_events([GOOD, {**GOOD, "sample_rate": "0.020"}]) == (Event(0.02, 1.1, 20),)
+
+
+def test_an_event_without_bands_is_written_as_it_always_was():
+    assert Event(0.02, 1.1, 10).record() == GOOD
+    assert Event(0.02, 1.1, 10, 4).record() == BANDED
+
+
+def test_banded_events_never_merge():
+    """Two runs of 2 steps with 4 bands may meet a unit twice; one of 4 steps once."""
+    two = {**BANDED, "count": 2}
+    parsed = parse_events([two, GOOD, two, GOOD])
+    assert parsed == (Event(0.02, 1.1, 2, 4), Event(0.02, 1.1, 2, 4), Event(0.02, 1.1, 20))
+    assert as_poisson(parsed) == (Event(0.02, 1.1, 20), Event(0.08, 1.1, 2))
+    assert as_poisson(parse_events([{**BANDED, "count": 4}])) == (Event(0.08, 1.1, 1),)
+
+
+def test_a_rate_of_a_turn_is_never_above_one():
+    assert Event(0.4, 1.1, 10, 4).poisson() == Event(1.0, 1.1, 3)
+
+
+@pytest.mark.parametrize("bands", [1, 0, -4, 4.0, "4", None, True, MAX_COUNT + 1])
+def test_bands_that_are_none_are_refused(bands):
+    with pytest.raises(Unverified, match="bands must be an integer from 2"):
+        parse_events([{**BANDED, "bands": bands}])
+
+
+@pytest.mark.parametrize("name", list(BANDED))
+def test_a_missing_field_of_a_banded_event_is_refused(name):
+    with pytest.raises(Unverified):
+        parse_events([{key: value for key, value in BANDED.items() if key != name}])
+
+
+def test_bands_belong_to_banded_events_only():
+    with pytest.raises(Unverified, match="exactly the fields"):
+        parse_events([{**GOOD, "bands": 4}])
 
 
 NOT_DECIMAL = [
@@ -155,5 +198,7 @@ def test_what_is_not_a_list_of_events_is_refused(records):
 def test_too_much_is_refused():
     with pytest.raises(Unverified, match="more than"):
         parse_events([GOOD] * (MAX_EVENTS + 1))
+    with pytest.raises(Unverified, match="more than"):
+        parse_events([BANDED] * (MAX_EVENTS + 1))
     with pytest.raises(Unverified, match="steps"):
         parse_events([{**GOOD, "count": MAX_COUNT}, GOOD])

@@ -10,11 +10,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import rfc8785
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pellucid.errors import BadPlan
+from pellucid.evidence import canonical
 from pellucid.privacy import Plan, accounting
+from pellucid.privacy.adaptive import adaptive_split
+from pellucid.privacy.choices import CLIPPINGS
 from pellucid.privacy.events import parse_events
 
 PUBLIC = {"delta": 1e-5, "units": 32_000, "test": 0.3, "batch": 512, "epochs": 20, "clip": 1.0}
@@ -104,6 +107,143 @@ def test_a_value_that_cannot_be_meant_is_refused_and_its_field_named(name, value
         for make, rest in ((Plan.calibrate, {"epsilon": 3.0}), (Plan.of, {"noise_multiplier": 1.25})):
             with pytest.raises(BadPlan):
                 make(**{**PUBLIC, **rest, name: value})
+
+
+BAD_CHOICES = {
+    "clipping": ["", "Flat", "per-layer", "none", None, True, 1, ["flat"]],
+    "mechanism": ["", "Gaussian", "laplace", "tree", None, True, 1, ["gaussian"]],
+    "bands": [0, -1, 2, 2.0, "1", None, True, math.nan],  # 2 is for banded only
+    "augmentations": [0, -1, 1.0, 1001, "2", None, True, math.nan],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in BAD_CHOICES.items() for value in values], ids=repr
+)
+def test_a_choice_that_cannot_be_meant_is_refused_and_its_field_named(name, value):
+    with pytest.raises(BadPlan) as caught:
+        Plan(**GOOD, **{name: value})
+    assert caught.value.where == name
+    with pytest.raises(BadPlan) as caught:
+        Plan.from_record({**GOOD, name: value}, where="run.plan")
+    assert caught.value.where == f"run.plan.{name}"
+    for make, rest in ((Plan.calibrate, {"epsilon": 3.0}), (Plan.of, {"noise_multiplier": 1.25})):
+        with pytest.raises(BadPlan) as caught:
+            make(**PUBLIC, **rest, **{name: value})
+        assert caught.value.where == name
+
+
+def test_the_nearest_name_is_offered():
+    with pytest.raises(BadPlan, match='did you mean "adaptive"'):
+        Plan(**GOOD, clipping="adaptiv")
+
+
+@pytest.mark.parametrize("bands", [1, 0, -3, 44, 45, 8.0, "8", None, True])
+def test_bands_are_from_two_to_the_number_of_groups_a_batch_can_come_from(bands):
+    """22400 units make 43 groups of at least one batch of 512."""
+    with pytest.raises(BadPlan) as caught:
+        Plan(**GOOD, mechanism="banded", bands=bands)
+    assert caught.value.where == "bands"
+    assert Plan(**GOOD, mechanism="banded", bands=43).group_rate <= 1
+
+
+def test_bands_are_no_more_than_steps():
+    few = {**GOOD, "epochs": 0.2}  # 9 steps
+    assert Plan(**few, mechanism="banded", bands=9).steps == 9
+    with pytest.raises(BadPlan, match="from 2 to 9"):
+        Plan(**few, mechanism="banded", bands=10)
+
+
+def test_a_banded_plan_samples_a_group_so_that_the_expected_batch_stays():
+    plan = Plan(**GOOD, mechanism="banded", bands=8)
+    assert plan.group_rate == plan.sample_rate * 8
+    assert plan.group_rate * plan.train_units / 8 == pytest.approx(plan.batch)
+    (event,) = plan.events
+    assert (event["kind"], event["bands"], event["count"]) == ("banded_gaussian", 8, 875)
+    (parsed,) = parse_events(plan.events)
+    assert (parsed.poisson().sample_rate, parsed.poisson().count) == (plan.group_rate, 110)
+    assert Plan(**GOOD).group_rate == Plan(**GOOD).sample_rate
+
+
+def test_adaptive_clipping_pays_for_its_count_out_of_the_same_noise_multiplier():
+    plan, flat = Plan(**GOOD, clipping="adaptive"), Plan(**GOOD)
+    assert plan.events == flat.events
+    assert (plan.gradient_noise_multiplier, plan.count_noise) == adaptive_split(1.25, 512)
+    assert plan.gradient_noise_multiplier > 1.25
+
+
+@pytest.mark.parametrize("clipping", [name for name in CLIPPINGS if name != "adaptive"])
+def test_every_other_clipping_has_the_noise_multiplier_and_no_count(clipping):
+    plan = Plan(**GOOD, clipping=clipping)
+    assert (plan.gradient_noise_multiplier, plan.count_noise) == (1.25, None)
+
+
+def test_adaptive_clipping_with_too_small_a_batch_is_refused():
+    with pytest.raises(BadPlan, match="adaptive clipping counts") as caught:
+        Plan(**{**GOOD, "batch": 12}, clipping="adaptive")
+    assert caught.value.where == "batch"
+    small = {"units": 1000, "test": 0, "batch": 100, "epochs": 5, "clip": 1, "epsilon": 0.1, "delta": 1e-4}
+    with pytest.raises(BadPlan, match="adaptive clipping counts") as caught:
+        Plan.calibrate(**small, clipping="adaptive")
+    assert caught.value.where == "batch"
+    assert Plan.calibrate(**small).noise_multiplier > 10
+
+
+def test_adaptive_clipping_and_banded_noise_do_not_go_together():
+    with pytest.raises(BadPlan, match="do not go together") as caught:
+        Plan(**GOOD, clipping="adaptive", mechanism="banded", bands=8)
+    assert caught.value.where == "clipping"
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [{"clipping": "adaptive"}, {"clipping": "per_layer", "augmentations": 8}, {"mechanism": "banded", "bands": 4}],
+    ids=str,
+)
+def test_calibrate_and_of_agree_on_every_choice(choice):
+    plan = Plan.calibrate(**{**PUBLIC, "epochs": 2}, epsilon=1.0, **choice)
+    assert 0.999 < plan.epsilon <= 1.0
+    assert plan.epsilon == accounting.epsilon(plan.events, plan.delta)
+    assert plan == Plan.of(**{**PUBLIC, "epochs": 2, "noise_multiplier": plan.noise_multiplier}, **choice)
+    assert {name: getattr(plan, name) for name in choice} == choice
+
+
+def test_clipping_and_views_cost_nothing():
+    assert Plan(**GOOD, clipping="automatic", augmentations=16).events == Plan(**GOOD).events
+
+
+OLD = b'{"batch":512,"clip":1,"delta":0.00001,"epochs":20,"epsilon":3,"noise_multiplier":1.25,"test":0.3,"units":32000}'
+
+
+def test_an_old_record_means_what_it_meant_and_is_written_as_it_was():
+    plan = Plan.from_record(json.loads(OLD))
+    assert plan == Plan(**GOOD)
+    assert (plan.clipping, plan.mechanism, plan.bands, plan.augmentations) == ("flat", "gaussian", 1, 1)
+    assert canonical(plan.record()) == OLD
+    explicit = {**GOOD, "clipping": "flat", "mechanism": "gaussian", "bands": 1, "augmentations": 1}
+    assert canonical(Plan.from_record(explicit).record()) == OLD
+
+
+@given(
+    clipping=st.sampled_from(CLIPPINGS),
+    bands=st.integers(1, 43),
+    augmentations=st.integers(1, 1000),
+    noise=st.floats(1e-3, 50),
+)
+def test_a_record_of_any_choice_survives_canonical_json_and_holds_what_is_no_default(
+    clipping, bands, augmentations, noise
+):
+    assume(bands == 1 or clipping != "adaptive")
+    choice = {
+        "clipping": clipping,
+        "mechanism": "gaussian" if bands == 1 else "banded",
+        "bands": bands,
+        "augmentations": augmentations,
+    }
+    plan = Plan(**{**GOOD, "noise_multiplier": noise}, **choice)
+    assert Plan.from_record(json.loads(canonical(plan.record()))) == plan
+    defaults = {"clipping": "flat", "mechanism": "gaussian", "bands": 1, "augmentations": 1}
+    assert set(plan.record()) - set(GOOD) == {name for name, value in choice.items() if value != defaults[name]}
 
 
 @pytest.mark.parametrize("epsilon", BAD["epsilon"], ids=repr)

@@ -27,6 +27,7 @@ TOLERANCE: Final = 1e-6
 MAX_STEPS: Final = 10_000_000
 MAX_EVENTS: Final = 1000
 _CRYPTOGRAPHY: Final = ("owner", "checkpoint", "inclusion", "signatures", "grants", "subject")
+_CHOICES: Final = ("clipping", "mechanism", "bands", "augmentations")
 CheckStatus = Literal["pass", "fail", "not checked"]
 
 
@@ -213,10 +214,11 @@ def _matches(values: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> 
 
 
 def _follows(values: Mapping[str, Any], evidence: Sequence[Evidence]) -> str:
-    """Rate and steps must follow from what was trained on whom; otherwise the words of what was not compared.
+    """Rate, steps and mechanism must follow from what was trained on whom; else the words of what was not compared.
 
     Batch, epochs and held-out share stand in the training evidence and the public number of people in that of the data
-    set: :class:`pellucid.privacy.Plan` makes of them the one rate and the one number of steps that can be meant.
+    set: :class:`pellucid.privacy.Plan` makes of them the one rate and the one number of steps that can be meant. What
+    the training evidence does not say of clipping, mechanism, bands and views has its default value.
     """
     training = [piece.values for piece in evidence if piece.kind == "training"]
     units: list[Any] = [piece.values.get("units") for piece in evidence if piece.kind == "dataset"]
@@ -233,19 +235,24 @@ def _follows(values: Mapping[str, Any], evidence: Sequence[Evidence]) -> str:
         for number in units:
             try:
                 asked: dict[str, Any] = {name: run.get(name) for name in ("test", "batch", "epochs")}
+                asked |= {name: run[name] for name in _CHOICES if name in run}
                 plan = Plan(
                     **asked,
                     units=number,
                     delta=delta,
-                    epsilon=1.0,  # these three take no part in rate and steps
+                    noise_multiplier=_real(values, "noise_multiplier"),
+                    epsilon=1.0,  # these two take no part in rate, steps and mechanism
                     clip=1.0,
-                    noise_multiplier=1.0,
                 )
             except BadPlan as error:
                 raise Unverified(f"training and dataset make no plan: {error.what}") from error
             rates = [_real(values, "sample_rate"), *(float(event["sample_rate"]) for event in values["events"])]
             if not all(math.isclose(rate, plan.sample_rate, rel_tol=1e-9) for rate in rates):
                 raise Unverified("sample_rate is not what batch, held-out share and units make")
+            (event,) = plan.events
+            kinds = {(given["kind"], given.get("bands")) for given in values["events"]}
+            if kinds != {(event["kind"], event.get("bands"))}:
+                raise Unverified("the events are of another mechanism than the training")
             if plan.steps != values["steps"]:
                 raise Unverified(f"steps is not the {plan.steps} that epochs, batch, held-out share and units make")
     return ""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pellucid.privacy import accounting
 from pellucid.privacy.accounting import epsilon, rdp
+from pellucid.privacy.adaptive import adaptive_split
+from pellucid.privacy.banded import banded_coefficients, correlate, prefix_error
 from pellucid.privacy.budget import Ledger, check_new_budget
 from pellucid.privacy.plan import Plan
 from pellucid.privacy.spending import Budget, RunSpending, order_for
@@ -23,10 +25,14 @@ __all__ = [
     "Plan",
     "RunSpending",
     "accounting",
+    "adaptive_split",
+    "banded_coefficients",
     "check_new_budget",
+    "correlate",
     "epsilon",
     "membership_bound",
     "order_for",
+    "prefix_error",
     "rdp",
 ]
 

@@ -4,6 +4,7 @@
 2207.04380), discretised so that the true epsilon is never above the number. ``rdp`` composes Rényi divergences of the
 sampled Gaussian (Mironov et al. 2019, arXiv 1908.10530) and converts with Canonne et al. 2020 (arXiv 2004.00010,
 Proposition 12); looser, and the one that may gate adaptively chosen plans. Both are for adding or removing one unit.
+Banded events are composed as the Poisson-sampled Gaussians that dominate them; see :mod:`pellucid.privacy.banded`.
 
 The library costs over a second to import, so it is imported inside the functions that compute.
 """
@@ -20,7 +21,7 @@ from typing import Any, Final, Literal
 
 from pellucid.errors import Unverified, nearest
 from pellucid.privacy.calibration import gaussian_limit_noise, least_noise
-from pellucid.privacy.events import Event, parse_events, round_epsilon_up
+from pellucid.privacy.events import Event, as_poisson, parse_events, round_epsilon_up
 
 __all__ = [
     "ACCOUNTANTS",
@@ -75,7 +76,7 @@ def epsilon(events: Iterable[Mapping[str, Any]], delta: float, accountant: Accou
     """
     if accountant not in ACCOUNTANTS:
         raise Unverified(f'unknown accountant "{accountant}"{nearest(str(accountant), ACCOUNTANTS)}')
-    parsed, delta = parse_events(events), _delta(delta)
+    parsed, delta = as_poisson(parse_events(events)), _delta(delta)
     # Rényi first: it is cheap, and says whether PLD would be both meaningless and slow.
     found = _rdp_epsilon(parsed, delta)
     if accountant == "pld" and found <= MAX_EPSILON:
@@ -101,7 +102,7 @@ def rdp(events: Iterable[Mapping[str, Any]], order: float) -> float:
     """
     if not _is_number(order) or not 1.01 < order < math.inf:
         raise Unverified("a Rényi order must be a number above 1.01", where="order")
-    (found,) = _rdp_curve(parse_events(events), (float(order),))
+    (found,) = _rdp_curve(as_poisson(parse_events(events)), (float(order),))
     if not math.isfinite(found):
         raise Unverified(f"the Rényi divergence at order {order:g} is not finite", where="events")
     return found
@@ -115,7 +116,7 @@ def rdp_to_epsilon(divergence: float, order: float, delta: float) -> float:
     return divergence + math.log1p(-1 / order) - math.log(delta * order) / (order - 1)
 
 
-def calibrate(sample_rate: float, steps: int, epsilon: float, delta: float) -> float:
+def calibrate(sample_rate: float, steps: int, epsilon: float, delta: float, bands: int = 1) -> float:
     """The least noise multiplier whose PLD epsilon is at most ``epsilon``: in steps of 1e-4, to within two of them.
 
     Above 20 it is to within a relative 1e-5 instead.
@@ -125,6 +126,7 @@ def calibrate(sample_rate: float, steps: int, epsilon: float, delta: float) -> f
         steps: Number of steps, at least 1.
         epsilon: Target, in (0, :data:`MAX_EPSILON`]. Never exceeded.
         delta: In [:data:`MIN_DELTA`, 1).
+        bands: Of the noise, at least 1; see :class:`~pellucid.privacy.events.Event`.
 
     Raises:
         BadPlan: No noise multiplier of :data:`~pellucid.privacy.events.NOISE_RANGE` meets the target.
@@ -132,7 +134,7 @@ def calibrate(sample_rate: float, steps: int, epsilon: float, delta: float) -> f
     """
     if not _is_number(epsilon) or not 0 < epsilon <= MAX_EPSILON:
         raise Unverified(f"epsilon must be above 0 and at most {MAX_EPSILON:g}", where="epsilon")
-    (event,) = parse_events([Event(sample_rate, 1.0, steps).record()])
+    (event,) = as_poisson(parse_events([Event(sample_rate, 1.0, steps, bands).record()]))
     return _calibrate(event.sample_rate, event.count, float(epsilon), _delta(delta))
 
 

@@ -163,7 +163,7 @@ class Ledger:
             return f"calibrate the plan to epsilon {budget.epsilon} at delta {budget.delta}, or {owner}"
         room = budget.cap - total
         one = divergence_of(plan.events, 1, budget.order)
-        steps = int(room / one * (1 - 1e-9)) if room > 0 else 0
+        steps = int(room / one * (1 - 1e-9)) * plan.bands if room > 0 else 0
         if steps < 1:
             return f"not one step of it fits any more; {owner}"
 

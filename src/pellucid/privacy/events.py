@@ -1,7 +1,8 @@
 """Events: what the accountant composed, as evidence and the log carry it, and the two directed roundings.
 
-One event is ``{"kind": "poisson_gaussian", "sample_rate": "0.02…", "noise_multiplier": "1.1", "count": 880}``. Rates
-and multipliers are decimal strings, so that the trainer, the accountant and a verifier in any language read one number.
+One event is ``{"kind": "poisson_gaussian", "sample_rate": "0.02…", "noise_multiplier": "1.1", "count": 880}``, or the
+same of kind ``banded_gaussian`` with ``"bands": 8``. Rates and multipliers are decimal strings, so that the trainer,
+the accountant and a verifier in any language read one number.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ __all__ = [
     "MAX_EVENTS",
     "NOISE_RANGE",
     "Event",
+    "as_poisson",
     "decimal_text",
     "parse_events",
     "round_epsilon_down",
     "round_epsilon_up",
 ]
 
-KINDS: Final = ("poisson_gaussian",)
+KINDS: Final = ("poisson_gaussian", "banded_gaussian")
 MAX_COUNT: Final = 10**9
 """Most steps in one event: no training is longer, and integers of JSON stay exact."""
 MAX_EVENTS: Final = 256
@@ -44,23 +46,37 @@ class Event:
     """``count`` steps of the Gaussian mechanism on Poisson samples.
 
     Attributes:
-        sample_rate: Chance of each unit to be in a step's sample, in (0, 1].
+        sample_rate: Chance of each unit to be in a step's sample, over its group and the sample, in (0, 1].
         noise_multiplier: Standard deviation of the noise over the L2 sensitivity, in :data:`NOISE_RANGE`.
         count: Steps, in [1, :data:`MAX_COUNT`].
+        bands: Of the noise's strategy matrix, and as many groups take turns; 1 is independent noise and no groups.
     """
 
     sample_rate: float
     noise_multiplier: float
     count: int
+    bands: int = 1
 
     def record(self) -> dict[str, Any]:
         """The event as JSON."""
         return {
-            "kind": "poisson_gaussian",
+            "kind": "poisson_gaussian" if self.bands == 1 else "banded_gaussian",
             "sample_rate": decimal_text(self.sample_rate),
             "noise_multiplier": decimal_text(self.noise_multiplier),
             "count": self.count,
+            **({} if self.bands == 1 else {"bands": self.bands}),
         }
+
+    def poisson(self) -> Event:
+        """The event of independent noise that costs as much: its dominating pairs dominate this one's too.
+
+        ``ceil(count / bands)`` steps at rate ``min(1, sample_rate · bands)``: a unit's turn comes once in ``bands``
+        steps, and the noise that hides one turn of it hides no other. The theorem, what it needs and why are in
+        :mod:`pellucid.privacy.banded`. The rate is that very float, with which the trainer samples.
+        """
+        if self.bands == 1:
+            return self
+        return Event(min(1.0, self.sample_rate * self.bands), self.noise_multiplier, -(-self.count // self.bands))
 
 
 def decimal_text(number: float) -> str:
@@ -82,10 +98,20 @@ def round_epsilon_down(epsilon: float) -> float:
     return float(max(Decimal(repr(float(epsilon))).quantize(_MILLIONTH, ROUND_FLOOR), Decimal(0)))
 
 
-def parse_events(records: Iterable[Mapping[str, Any]], *, where: str = "events") -> tuple[Event, ...]:
-    """The events in ``records``: equal mechanisms merged, in a canonical order.
+def as_poisson(events: Iterable[Event]) -> tuple[Event, ...]:
+    """What the accountants compose: every event's :meth:`Event.poisson`, equal ones merged, in a canonical order."""
+    counts: dict[tuple[float, float], int] = {}
+    for event in (event.poisson() for event in events):
+        key = (event.sample_rate, event.noise_multiplier)
+        counts[key] = counts.get(key, 0) + event.count
+    return tuple(sorted(Event(q, sigma, count) for (q, sigma), count in counts.items()))
 
-    Composition does not depend on the order, so that lists that mean the same have one parse.
+
+def parse_events(records: Iterable[Mapping[str, Any]], *, where: str = "events") -> tuple[Event, ...]:
+    """The events in ``records``: equal Poisson mechanisms merged, in a canonical order.
+
+    Composition does not depend on the order, so that lists that mean the same have one parse. Banded events stay apart:
+    two runs of 2 steps with 4 bands may meet a unit twice, and one run of 4 steps only once.
 
     Raises:
         Unverified: No event, too many, an unknown kind (refused, never skipped), an unknown or missing field, a
@@ -94,18 +120,22 @@ def parse_events(records: Iterable[Mapping[str, Any]], *, where: str = "events")
     if isinstance(records, str | bytes | Mapping) or not isinstance(records, Iterable):
         raise Unverified("events must be a list", where=where)
     counts: dict[tuple[float, float], int] = {}
+    banded: list[Event] = []
     for index, record in enumerate(records):
         place = f"{where}[{index}]"
         if index >= MAX_EVENTS:
             raise Unverified(f"more than {MAX_EVENTS} events", where=where)
         event = _event(record, place)
+        if event.bands > 1:
+            banded.append(event)
+            continue
         key = (event.sample_rate, event.noise_multiplier)
         counts[key] = counts.get(key, 0) + event.count
         if counts[key] > MAX_COUNT:
             raise Unverified(f"more than {MAX_COUNT} steps", where=place)
-    if not counts:
+    if not counts and not banded:
         raise Unverified("no event: nothing was accounted", where=where)
-    return tuple(sorted(Event(q, sigma, count) for (q, sigma), count in counts.items()))
+    return tuple(sorted([*(Event(q, sigma, count) for (q, sigma), count in counts.items()), *banded]))
 
 
 def _event(record: Any, where: str) -> Event:
@@ -118,16 +148,22 @@ def _event(record: Any, where: str) -> Event:
             where=where,
             fix="what cannot be accounted cannot be claimed; verify with a Pellucid that knows this kind",
         )
-    if set(record) != _FIELDS:
-        raise Unverified(f"an event has exactly the fields {', '.join(sorted(_FIELDS))}", where=where)
-    count = record["count"]
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_COUNT:
-        raise Unverified(f"count must be an integer from 1 to {MAX_COUNT}", where=where)
+    fields = _FIELDS | {"bands"} if kind == "banded_gaussian" else _FIELDS
+    if set(record) != fields:
+        raise Unverified(f"an event of kind {kind} has exactly the fields {', '.join(sorted(fields))}", where=where)
     return Event(
         _decimal(record["sample_rate"], 0.0, 1.0, f"{where}.sample_rate"),
         _decimal(record["noise_multiplier"], *NOISE_RANGE, f"{where}.noise_multiplier"),
-        count,
+        _whole(record, "count", 1, where),
+        _whole(record, "bands", 2, where) if kind == "banded_gaussian" else 1,
     )
+
+
+def _whole(record: Mapping[str, Any], name: str, least: int, where: str) -> int:
+    value = record[name]
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_COUNT:
+        raise Unverified(f"{name} must be an integer from {least} to {MAX_COUNT}", where=where)
+    return value
 
 
 def _decimal(text: Any, low: float, high: float, where: str) -> float:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
-from fractions import Fraction
-from numbers import Integral, Real
-from typing import Any, Final
+from dataclasses import MISSING, dataclass, fields, replace
+from typing import Any, Final, Unpack
 
 from pellucid.errors import BadPlan, Unverified, nearest
 from pellucid.privacy import accounting
+from pellucid.privacy.adaptive import adaptive_split
+from pellucid.privacy.checking import check_name, check_number, exact
+from pellucid.privacy.choices import CLIPPINGS, MECHANISMS, Options
 from pellucid.privacy.events import MAX_COUNT, NOISE_RANGE, Event
 
 __all__ = ["Plan"]
 
 _MAX_UNITS: Final = 10**12
+_MAX_VIEWS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,16 @@ class Plan:
             gradients, since the size of a sample is private.
         epochs: Expected passes over the training units, above 0; need not be whole.
         clip: L2 norm to which each unit's gradient is clipped, above 0.
-        noise_multiplier: Standard deviation of the noise in multiples of ``clip``, in [1e-3, 1e6].
+        noise_multiplier: Standard deviation of the noise in multiples of ``clip``, in [1e-3, 1e6]: what the accountant
+            is told. With adaptive clipping it is that of sum and count together, and has to be below ``batch / 10``.
+        clipping: One of :data:`~pellucid.privacy.choices.CLIPPINGS`.
+        mechanism: One of :data:`~pellucid.privacy.choices.MECHANISMS`.
+        bands: 1 for gaussian; for banded from 2 to ``min(steps, train_units / batch)``, so that the expected batch is
+            ``batch`` still. Not together with adaptive clipping: noise cancels that was scaled alike.
+        augmentations: Views of a unit in a step, whose gradients are averaged before they are clipped: no privacy cost
+            (De et al. 2022, arXiv 2204.13650). In [1, 1000].
+
+    A field from ``clipping`` on that has its default value is left out of records, which so are what they always were.
 
     Raises:
         BadPlan: A field is out of its range; ``where`` names it.
@@ -49,29 +60,51 @@ class Plan:
     epochs: float
     clip: float
     noise_multiplier: float
+    clipping: str = "flat"
+    mechanism: str = "gaussian"
+    bands: int = 1
+    augmentations: int = 1
 
     def __post_init__(self) -> None:
         low, high = NOISE_RANGE
-        _check(self, "units", int, lambda v: 1 <= v <= _MAX_UNITS, "a positive whole number, at most 1e12")
-        _check(self, "epsilon", float, lambda v: 0 < v <= accounting.MAX_EPSILON, "above 0 and at most 500")
-        _check(self, "delta", float, lambda v: v > 0, "above 0")
-        _check(self, "delta", float, lambda v: v < 1 / self.units, "below 1/units, or it could give people away")
-        _check(self, "delta", float, lambda v: v >= accounting.MIN_DELTA, f"at least {accounting.MIN_DELTA:g}")
-        _check(self, "test", float, lambda v: 0 <= v < 1, "a share in [0, 1)")
-        _check(
-            self,
-            "batch",
-            int,
-            lambda v: 1 <= v < self.train_units,
-            f"at least 1 and below {self.train_units} train units",
-        )
-        _check(self, "epochs", float, lambda v: v > 0 and self.steps <= MAX_COUNT, f"above 0, in {MAX_COUNT:g} steps")
-        _check(self, "clip", float, lambda v: v > 0, "above 0")
-        _check(self, "noise_multiplier", float, lambda v: low <= v <= high, f"within [{low:g}, {high:g}]")
+        check_number(self, "units", int, lambda v: 1 <= v <= _MAX_UNITS, "a positive whole number, at most 1e12")
+        check_number(self, "epsilon", float, lambda v: 0 < v <= accounting.MAX_EPSILON, "above 0 and at most 500")
+        check_number(self, "delta", float, lambda v: v > 0, "above 0")
+        check_number(self, "delta", float, lambda v: v < 1 / self.units, "below 1/units, or it could give people away")
+        check_number(self, "delta", float, lambda v: v >= accounting.MIN_DELTA, f"at least {accounting.MIN_DELTA:g}")
+        check_number(self, "test", float, lambda v: 0 <= v < 1, "a share in [0, 1)")
+        below = f"at least 1 and below {self.train_units} train units"
+        check_number(self, "batch", int, lambda v: 1 <= v < self.train_units, below)
+        few = f"above 0, in {MAX_COUNT:g} steps"
+        check_number(self, "epochs", float, lambda v: v > 0 and self.steps <= MAX_COUNT, few)
+        check_number(self, "clip", float, lambda v: v > 0, "above 0")
+        check_number(self, "noise_multiplier", float, lambda v: low <= v <= high, f"within [{low:g}, {high:g}]")
+        check_name(self, "clipping", CLIPPINGS)
+        check_name(self, "mechanism", MECHANISMS)
+        if self.mechanism == "gaussian":
+            check_number(self, "bands", int, lambda v: v == 1, '1, unless the mechanism is "banded"')
+        else:
+            top = min(self.steps, self.train_units // self.batch)
+            must = f"from 2 to {top}, the lesser of steps and train units / batch"
+            check_number(self, "bands", int, lambda v: 2 <= v <= top, must)
+        check_number(self, "augmentations", int, lambda v: 1 <= v <= _MAX_VIEWS, f"from 1 to {_MAX_VIEWS}")
+        if self.clipping == "adaptive" and self.mechanism == "banded":
+            raise BadPlan("adaptive clipping and banded noise do not go together", where="clipping")
+        if self.clipping == "adaptive":
+            adaptive_split(self.noise_multiplier, self.batch)
 
     @classmethod
     def calibrate(
-        cls, *, epsilon: float, delta: float, units: int, test: float, batch: int, epochs: float, clip: float
+        cls,
+        *,
+        epsilon: float,
+        delta: float,
+        units: int,
+        test: float,
+        batch: int,
+        epochs: float,
+        clip: float,
+        **options: Unpack[Options],
     ) -> Plan:
         """The plan with the least noise whose claim is at most ``epsilon``.
 
@@ -79,7 +112,8 @@ class Plan:
         ``epsilon`` is what the accountant then finds, so it may be slightly below the one asked for.
 
         Raises:
-            BadPlan: A parameter is out of its range, or no noise is enough.
+            BadPlan: A parameter is out of its range, or no noise is enough, or the least is too much for adaptive
+                clipping to count with.
         """
         asked = cls(
             epsilon=epsilon,
@@ -89,16 +123,27 @@ class Plan:
             batch=batch,
             epochs=epochs,
             clip=clip,
-            noise_multiplier=1.0,  # not yet known; the other fields are checked with any
+            noise_multiplier=NOISE_RANGE[0],  # not yet known; the other fields are checked with the least
+            **options,
         )
         noise = _accounted(
-            lambda: accounting.calibrate(asked.sample_rate, asked.steps, asked.epsilon, asked.delta), "epsilon"
+            lambda: accounting.calibrate(asked.sample_rate, asked.steps, asked.epsilon, asked.delta, asked.bands),
+            "epsilon",
         )
         return replace(asked, noise_multiplier=noise)._claimed()
 
     @classmethod
     def of(
-        cls, *, noise_multiplier: float, delta: float, units: int, test: float, batch: int, epochs: float, clip: float
+        cls,
+        *,
+        noise_multiplier: float,
+        delta: float,
+        units: int,
+        test: float,
+        batch: int,
+        epochs: float,
+        clip: float,
+        **options: Unpack[Options],
     ) -> Plan:
         """The plan with this noise; its ``epsilon`` is computed.
 
@@ -114,6 +159,7 @@ class Plan:
             epochs=epochs,
             clip=clip,
             noise_multiplier=noise_multiplier,
+            **options,
         )._claimed()
 
     def _claimed(self) -> Plan:
@@ -124,20 +170,26 @@ class Plan:
     @property
     def train_units(self) -> int:
         """Expected, public number of training units: ``floor(units · (1 - test))``."""
-        return math.floor(self.units * (1 - _exact(self.test)))
+        return math.floor(self.units * (1 - exact(self.test)))
 
     @property
     def sample_rate(self) -> float:
         """Chance of each training unit to be in a step's sample: the float next to ``batch / train_units``.
 
-        The trainer samples with this very float, and the events carry it without loss.
+        The trainer samples with this very float, and the events carry it without loss; within the group whose turn it
+        is, if the mechanism is banded, with the float :attr:`group_rate`.
         """
         return self.batch / self.train_units
 
     @property
+    def group_rate(self) -> float:
+        """Chance of a unit to be in the sample of a step in which its group has its turn: what the accountant takes."""
+        return min(1.0, self.sample_rate * self.bands)
+
+    @property
     def steps(self) -> int:
         """Number of noisy steps: ``ceil(epochs · train_units / batch)``."""
-        return math.ceil(_exact(self.epochs) * self.train_units / self.batch)
+        return math.ceil(exact(self.epochs) * self.train_units / self.batch)
 
     @property
     def normaliser(self) -> int:
@@ -145,17 +197,40 @@ class Plan:
         return self.batch
 
     @property
+    def gradient_noise_multiplier(self) -> float:
+        """Standard deviation of the noise on the clipped sum, in multiples of the clip in force.
+
+        The noise multiplier, or more where a count is paid for too; banded noise is correlated after this scaling.
+        """
+        if self.clipping != "adaptive":
+            return self.noise_multiplier
+        return adaptive_split(self.noise_multiplier, self.batch)[0]
+
+    @property
+    def count_noise(self) -> float | None:
+        """Standard deviation of the noise on the sum of centred bits, in units; None unless clipping is adaptive.
+
+        A sampled unit's bit is 1/2 if its norm was within the clip, and -1/2 if not.
+        """
+        return adaptive_split(self.noise_multiplier, self.batch)[1] if self.clipping == "adaptive" else None
+
+    @property
     def events(self) -> list[dict[str, Any]]:
         """What the accountant composes, as records for evidence and the log."""
-        return [Event(self.sample_rate, self.noise_multiplier, self.steps).record()]
+        return [Event(self.sample_rate, self.noise_multiplier, self.steps, self.bands).record()]
 
     def record(self) -> dict[str, Any]:
-        """The plan as JSON: its fields and nothing derived."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """The plan as JSON: its fields and nothing derived; without those that have their default value."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if _DEFAULTS.get(name) != value}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], *, where: str = "plan") -> Plan:
         """The plan in ``record``. Every field is checked; the claim is not recomputed.
+
+        Args:
+            record: As :meth:`record` gives it, now or before there were mechanisms to choose.
+            where: What the record is, for errors.
 
         Raises:
             BadPlan: A field is missing, unknown or out of its range.
@@ -167,7 +242,7 @@ class Plan:
             if name not in names:
                 raise BadPlan(f'a plan has no field "{name}"{nearest(str(name), names)}', where=where)
         for name in names:
-            if name not in record:
+            if name not in record and name not in _DEFAULTS:
                 raise BadPlan("this field is missing", where=f"{where}.{name}")
         try:
             return cls(**record)
@@ -175,24 +250,7 @@ class Plan:
             raise BadPlan(error.what, where=f"{where}.{error.where}", fix=error.fix) from None
 
 
-def _exact(number: float) -> Fraction:
-    """What a person wrote: the shortest decimal of the float, as a fraction."""
-    return Fraction(repr(number))
-
-
-def _check(plan: Plan, name: str, kind: type[int] | type[float], holds: Callable[[Any], bool], must: str) -> None:
-    """Refuses field ``name`` unless it is a finite number for which ``holds``; stores it as an int or a float."""
-    value: Any = getattr(plan, name)
-    if isinstance(value, bool) or not isinstance(value, Integral if kind is int else Real):
-        raise BadPlan(f"{name} must be a {'whole ' if kind is int else ''}number", where=name)
-    number: float
-    try:
-        number = int(value) if kind is int else float(value)  # type: ignore[call-overload]  # typeshed's Real has no int
-    except OverflowError:
-        number = math.inf
-    object.__setattr__(plan, name, number)  # before it is judged: what follows from it needs a plain number
-    if not math.isfinite(number) or not holds(number):
-        raise BadPlan(f"{name} must be {must}; it is {number:g}", where=name)
+_DEFAULTS: Final[Mapping[str, Any]] = {f.name: f.default for f in fields(Plan) if f.default is not MISSING}
 
 
 def _accounted(compute: Callable[[], float], where: str) -> float:
