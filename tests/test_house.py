@@ -20,7 +20,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # Which module may name which foreign library; everything under the path counts.
 DOORS = {
     "cedarpy": ("access/cedar.py",),
-    "opacus": ("train/engine.py",),
+    "opacus": ("train/layers.py",),
     "captum": ("explain/attribution.py",),
     "pyarrow.parquet": ("vault/parquet.py",),
     "sqlalchemy": ("log/store/",),

@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
 
 from pellucid.errors import PellucidError
 
-__all__ = ["error", "forsake", "note", "progress", "say", "table"]
+__all__ = ["Facts", "Progress", "error", "forsake", "note", "progress", "say", "table"]
 
-Step = Callable[[int, int], None]
+WIDTH: Final = 80
 
 
 def say(text: str = "") -> None:
@@ -69,43 +71,101 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str |
     _write("\n".join(line.rstrip() for line in page.getvalue().splitlines()))
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What may be shown of a private training: public numbers, and no loss.
+
+    Attributes:
+        epochs: Of the plan.
+        batch: Expected batch; the size of a sample is private.
+        epsilon: Of the plan.
+        odometer: An upper bound on the epsilon of the steps taken, by their number; None where none is known.
+    """
+
+    epochs: float
+    batch: int
+    epsilon: float
+    odometer: Callable[[int], float | None]
+
+
+class Progress:
+    """Shows how far long work is. Call it with steps done and steps in all, and before that, :meth:`begin`."""
+
+    def __init__(self, label: str, show: Callable[[int, int, Sequence[str]], None], every: float) -> None:
+        self._label = label
+        self._show = show
+        self._every = every
+        self._facts: Facts | None = None
+        self._first: tuple[float, int] | None = None
+        self._last = time.monotonic()
+
+    def begin(self, facts: Facts) -> None:
+        """The work is a private training."""
+        self._facts = facts
+
+    def __call__(self, done: int, total: int) -> None:
+        """``done`` of ``total`` steps are done. Cheap: most calls show nothing."""
+        moment = time.monotonic()
+        if self._first is None:
+            self._first = (moment, done)  # what came before the first step (imports, decryption) says nothing of pace
+        elif moment - self._last >= self._every and done < total:
+            self._last = moment
+            pace = max(done - self._first[1], 1) / max(moment - self._first[0], 1e-9)
+            self._show(done, total, _described(self._label, done, total, pace, self._facts))
+
+
+def _described(label: str, done: int, total: int, pace: float, facts: Facts | None) -> list[str]:
+    """One or two lines of at most ``WIDTH`` columns; ``pace`` is in steps a second."""
+    epoch = f", epoch {_short(facts.epochs * done / total)} of {_short(facts.epochs)}" if facts else ""
+    rest = f": step {done} of {total}{epoch}, {_duration((total - done) / pace)} left"
+    if len(label) + len(rest) > WIDTH:
+        label = f"{label[: max(0, WIDTH - len(rest) - 1)]}…"
+    if facts is None:
+        return [label + rest]
+    so_far = facts.odometer(done)
+    spent = f"{_short(so_far)} so far (odometer), " if so_far is not None else ""
+    return [
+        label + rest,
+        f"  epsilon {spent}{_short(facts.epsilon)} planned; about {pace * facts.batch:.0f} examples/s",
+    ]
+
+
+def _short(number: float) -> str:
+    return f"{number:.3g}" if number < 100 else f"{number:.0f}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 6000 else f"about {seconds / 3600:.0f} h"
+
+
 @contextmanager
-def progress(label: str) -> Iterator[Step]:
-    """Progress of long work: a bar with time left on a terminal, a plain line now and then elsewhere.
+def progress(label: str) -> Iterator[Progress]:
+    """Progress of long work: a live bar on a terminal, plain lines now and then elsewhere; on standard error.
 
     Yields:
-        A function of steps done and steps in all.
+        What to call with steps done and steps in all.
     """
-    if sys.stderr.isatty():
-        with _bar(label) as step:
-            yield step
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        with _bar() as show:
+            yield Progress(label, show, every=0.5)
     else:
-        yield _lines(label)
+        yield Progress(label, lambda _done, _total, lines: note("\n".join(lines)), every=5.0)
 
 
 @contextmanager
-def _bar(label: str) -> Iterator[Step]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def _bar() -> Iterator[Callable[[int, int, Sequence[str]], None]]:
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.text import Text
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
 
+        def show(done: int, total: int, lines: Sequence[str]) -> None:
+            texts = [Text(_plain(line), overflow="ellipsis", no_wrap=True) for line in lines]
+            full = WIDTH // 2 * done // total
+            bar = Text.assemble(("━" * full, "green"), ("━" * (WIDTH // 2 - full), "bright_black"))
+            live.update(Group(bar, *texts), refresh=True)
 
-def _lines(label: str, every: float = 5.0) -> Step:
-    first: tuple[float, int] | None = None
-    last = time.monotonic()
-
-    def step(done: int, total: int) -> None:
-        nonlocal first, last
-        moment = time.monotonic()
-        if first is None:
-            first = (moment, done)  # what came before the first step (imports, decryption) says nothing of the pace
-        elif moment - last >= every and done < total:
-            last = moment
-            left = (moment - first[0]) / max(done - first[1], 1) * (total - done)
-            note(f"{label}: step {done} of {total}, about {left:.0f} s left")
-
-    return step
+        yield show

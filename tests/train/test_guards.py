@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import copy
+import io
 import math
+import pickle
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from opacus import GradSampleModule
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
-from pellucid.errors import Misuse, UnsupportedModel
+from pellucid.errors import BadData, Misuse, UnsupportedModel
 from pellucid.privacy import Plan
 from pellucid.train import private, problems
+from pellucid.train.doctor import diagnose
+from pellucid.train.guards import check_loss
+from pellucid.train.noise import UnsafeZeroNoise
 from pellucid.train.probe import generated
+from pellucid.train.rows import check_rows
 
 PLAN = Plan(epsilon=1.0, delta=1e-6, units=64, test=0.0, batch=16, epochs=1.0, clip=1.0, noise_multiplier=1.0)
 LOSS = nn.CrossEntropyLoss()
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 X = torch.rand(64, 6, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] > 0.5).long()
 
@@ -126,7 +137,7 @@ def test_state_that_learns_in_a_forward_pass_is_refused_and_left_as_it_was(how: 
     assert value is None or torch.equal(model.mean, value)
 
 
-def test_a_layer_with_parameters_and_a_buffer_is_refused_and_named() -> None:
+def test_a_constant_buffer_beside_a_parameter_is_no_obstacle() -> None:
     class Mixed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -136,9 +147,9 @@ def test_a_layer_with_parameters_and_a_buffer_is_refused_and_named() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x * self.weight * self.scale
 
-    with pytest.raises(UnsupportedModel, match="also holds a buffer") as caught:
-        start(nn.Sequential(nn.Linear(6, 6), Mixed()))
-    assert caught.value.where == "1 (Mixed)"
+    model = nn.Sequential(nn.Linear(6, 6), Mixed())
+    assert problems(model, (6,)) == []
+    start(model)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +192,62 @@ def test_a_weight_used_behind_its_layer_is_refused_and_named() -> None:
     with pytest.raises(UnsupportedModel) as caught:
         start(Functional())
     assert caught.value.where == "first.weight"
+
+
+class Sequence(nn.Module):
+    """Padding, tied weights, four dimensions, an activation in place; positions that all rows share, if asked for."""
+
+    def __init__(self, *, shared: bool = False) -> None:
+        super().__init__()
+        self.table = nn.Embedding(9, 4, padding_idx=0)
+        self.places = nn.Embedding(5, 4) if shared else None
+        self.inner = nn.Linear(4, 4)
+        self.out = nn.Linear(4, 9, bias=False)
+        self.out.weight = self.table.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.table(x)
+        if self.places is not None:
+            h = h + self.places(torch.arange(5))
+        h = nn.functional.relu(self.inner(h.unsqueeze(1)), inplace=True).squeeze(1)
+        return self.out(h.mean(1))
+
+
+class Circle(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 4, 3, padding=1, padding_mode="circular")
+        self.head = nn.Linear(4, 9)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.convolution(x.float().reshape(-1, 1, 1, 5)).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("make", [Sequence, Circle])
+def test_one_person_contributes_at_most_the_clip(make: type[nn.Module]) -> None:
+    """Opacus 1.6.0 in ghost mode lets one person contribute 1.39 (circular) to 3.67 (functional) times the clip."""
+    clip = 0.01
+    plan = Plan(epsilon=1.0, delta=1e-6, units=8, test=0.0, batch=4, epochs=4.0, clip=clip, noise_multiplier=1.0)
+    model = make()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.warns(UserWarning, match="no privacy"):
+        noise = UnsafeZeroNoise()
+    wrapped, stepper, batches = private(model, optimizer, plan, WORDS[:1], Y[:1], noise=noise)
+    most = 0.0
+    for x, y in batches:
+        stepper.zero_grad()
+        LOSS(wrapped(x), y).backward()
+        stepper.step()
+        squares = sum(float(p.grad.double().square().sum()) for p in model.parameters() if p.grad is not None)
+        most = max(most, math.sqrt(squares) * plan.normaliser)
+    assert 0.99 * clip < most <= clip
+
+
+def test_what_all_rows_share_is_refused_and_expanding_it_named() -> None:
+    found = diagnose(Sequence(shared=True), (5,), torch.int64).problems
+    assert len(found) == 1
+    assert str(found[0].where).endswith("Embedding)") or found[0].where == "Embedding"
+    assert "expand" in str(found[0].fix)
 
 
 def test_after_a_refusal_the_model_is_as_it_was() -> None:
@@ -265,6 +332,224 @@ def test_a_model_that_fails_or_gives_no_rows_is_refused() -> None:
     with pytest.raises(UnsupportedModel, match="no shape yet"):
         start(nn.Sequential(nn.LazyLinear(2)))
     assert "no parameter is trainable" in str(problems(frozen(mlp()), (6,))[0])
+
+
+@pytest.mark.parametrize("bag", [nn.Embedding, nn.EmbeddingBag])
+def test_a_table_that_rewrites_its_rows_is_refused(bag: type[nn.Embedding] | type[nn.EmbeddingBag]) -> None:
+    model = nn.Sequential(bag(9, 4, max_norm=0.5))
+    assert [error.where for error in problems(model, (3,), torch.int64)] == [f"0 ({bag.__name__})"]
+
+
+@pytest.mark.parametrize("how", ["no_grad", "data"])
+def test_a_forward_pass_that_writes_to_a_weight_is_refused_and_undone(how: str) -> None:
+    class Writes(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():
+                (self.weight.data if how == "data" else self.weight).add_(x.mean())
+            return super().forward(x)
+
+    model = nn.Sequential(Writes(6, 2))
+    before = model[0].weight.detach().clone()
+    with pytest.raises(UnsupportedModel, match="writes to this parameter") as caught:
+        start(model)
+    assert caught.value.where == "0.weight"
+    assert torch.equal(model[0].weight, before)
+
+
+def test_the_place_where_rows_touch_is_named() -> None:
+    with pytest.raises(UnsupportedModel) as caught:
+        start(Around(lambda h: h - h.mean(0)))
+    assert caught.value.where == "the model (Around), before head"
+    found = problems(nn.Sequential(nn.LSTM(3, 2), Last()), (7, 3))
+    assert [(error.where, "batch_first=True" in str(error.fix)) for error in found] == [("0 (LSTM)", True)]
+
+
+class Last(nn.Module):
+    def forward(self, found: tuple[torch.Tensor, object]) -> torch.Tensor:
+        return found[0][:, -1]
+
+
+def _wrapped(how: str) -> nn.Module:
+    if how == "scripted":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.jit.trace(mlp(), torch.zeros(1, 6))
+    if how == "compiled":
+        return torch.compile(mlp(), backend="eager")
+    if how == "compiled in place":
+        model = mlp()
+        model.compile(backend="eager")
+        return model
+    if how == "opacus":
+        return GradSampleModule(mlp())
+    return nn.DataParallel(mlp())
+
+
+@pytest.mark.parametrize("how", ["scripted", "compiled", "compiled in place", "opacus", "parallel"])
+def test_a_module_that_cannot_be_taken_apart_is_refused_and_the_remedy_named(how: str) -> None:
+    found = problems(_wrapped(how), (6,))
+    assert found
+    assert all(isinstance(error, UnsupportedModel) and error.fix for error in found)
+    assert str(found[0].fix).startswith("give the ")
+
+
+# -- the loss ------------------------------------------------------------------------------------------------------
+
+
+def mean_of_squares(out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return (out[:, 0] - y).square().mean()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        nn.CrossEntropyLoss(),
+        nn.CrossEntropyLoss(label_smoothing=0.1),
+        mean_of_squares,
+        lambda out, y: nn.functional.binary_cross_entropy(out[:, 1].sigmoid(), y.float()),
+    ],
+    ids=["cross entropy", "smoothed", "own", "probabilities"],
+)
+def test_a_loss_that_averages_is_admitted_as_mean_and_refused_as_sum(loss: Loss) -> None:
+    check_loss(mlp(), loss, X, Y, "mean")
+    with pytest.raises(Misuse, match="does not sum") as caught:
+        check_loss(mlp(), loss, X, Y, "sum")
+    assert caught.value.fix == 'say reduction="mean"'
+
+
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(reduction="sum"), lambda out, y: (out[:, 0] - y).abs().sum()])
+def test_a_loss_that_sums_is_admitted_as_sum_and_refused_as_mean(loss: Loss) -> None:
+    check_loss(mlp(), loss, X, Y, "sum")
+    with pytest.raises(Misuse, match="does not average") as caught:
+        check_loss(mlp(), loss, X, Y, "mean")
+    assert caught.value.fix == 'say reduction="sum"'
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda out, y: (out @ out.T).square().mean(),
+        lambda out, y: (out - out.mean(0)).square().mean(),
+        lambda out, y: LOSS(0.7 * out + 0.3 * out.flip(0), y),
+        lambda out, y: LOSS(out, y) / out.detach().std(),
+        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0])),  # divided by the weights of the batch's own classes
+    ],
+    ids=["contrastive", "centred", "mixed", "scaled by the batch", "weighted mean"],
+)
+def test_a_loss_that_couples_rows_is_refused(loss: Loss, reduction: str) -> None:
+    with pytest.raises(Misuse, match="depends on the other rows"):
+        check_loss(mlp(), loss, X, Y, reduction)
+
+
+def test_a_loss_that_gives_no_number_or_fails_is_refused() -> None:
+    for loss in (lambda out, y: out, lambda out, y: None, lambda out, y: (out - y.unsqueeze(1) @ out).sum()):
+        with pytest.raises(Misuse, match="failed on made-up rows"):
+            check_loss(mlp(), loss, X, Y, "mean")
+
+
+def test_the_loss_is_held_against_its_reduction_before_the_start() -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(Misuse, match="does not average"):
+        private(model, optimizer, PLAN, X, Y, loss=nn.CrossEntropyLoss(reduction="sum"))
+    private(model, optimizer, PLAN, X, Y, loss=LOSS)
+    with pytest.raises(Misuse, match="mean"):
+        private(mlp(), optimizer, PLAN, X, Y, reduction="average")
+
+
+# -- data ----------------------------------------------------------------------------------------------------------
+
+
+class Tokens(nn.Module):
+    """Takes words and numbers, by name or by position."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.head = nn.Embedding(9, 4), nn.Linear(10, 2)
+
+    def forward(self, words: torch.Tensor, more: dict[str, torch.Tensor] | torch.Tensor) -> torch.Tensor:
+        return self.head(torch.cat([self.table(words).mean(1), more["x"] if isinstance(more, dict) else more], 1))
+
+
+WORDS = torch.randint(0, 9, (64, 5), generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize(
+    "x",
+    [{"words": WORDS, "more": X}, (WORDS, X), {"words": WORDS, "more": {"x": X}}],
+    ids=["dictionary", "tuple", "nested"],
+)
+def test_dictionaries_tuples_and_nested_batches_are_learnt_from(x: Any) -> None:
+    model = Tokens()
+    wrapped, stepper, batches = private(model, torch.optim.SGD(model.parameters(), lr=0.1), PLAN, x, Y)
+    for rows, y in batches:
+        stepper.zero_grad()
+        out = wrapped(**rows) if isinstance(rows, dict) else wrapped(*rows)
+        LOSS(out, y).backward()
+        stepper.step()
+    assert batches.steps_taken == PLAN.steps
+
+
+def test_a_batch_that_expects_more_people_than_there_are_is_a_plan_of_its_own() -> None:
+    """The plan knows public numbers only: data of fewer people than its batch is sampled all the same."""
+    model = mlp()
+    wrapped, stepper, batches = private(model, torch.optim.SGD(model.parameters(), lr=0.1), PLAN, X[:3], Y[:3])
+    for x, y in batches:
+        learn(wrapped, (x, y))
+        stepper.step()
+    assert batches.steps_taken == PLAN.steps
+
+
+@pytest.mark.parametrize(
+    ("x", "says"),
+    [
+        (DataLoader(TensorDataset(X, Y), batch_size=8, shuffle=True), "Poisson sampling replaces"),
+        (DataLoader(TensorDataset(X, Y), sampler=WeightedRandomSampler([1.0] * 64, 64)), "Poisson sampling replaces"),
+        (TensorDataset(X, Y), "Poisson sampling replaces"),
+    ],
+    ids=["loader", "sampler", "data set"],
+)
+def test_a_loader_a_sampler_or_a_data_set_is_refused_and_what_replaces_it_said(x: Any, says: str) -> None:
+    with pytest.raises(Misuse) as caught:
+        check_rows(x, Y, mlp())
+    assert caught.value.where == "x"
+    assert says in str(caught.value.fix)
+
+
+def test_ragged_sequences_are_refused_and_padding_named() -> None:
+    ragged = [torch.zeros(3), torch.zeros(5)]
+    for x in (ragged, tuple(ragged), torch.nested.nested_tensor(ragged, layout=torch.jagged)):
+        with pytest.raises(BadData, match="unequal length") as caught:
+            check_rows(x, Y[:2], mlp())
+        assert "pad_sequence" in str(caught.value.fix)
+
+
+@pytest.mark.parametrize(
+    ("x", "says"),
+    [
+        (X.numpy(), "must be tensors, and this is ndarray"),
+        (iter([X]), "must be tensors"),
+        ({}, "no tensor"),
+        (torch.tensor(1.0), "no rows"),
+        (X.to_sparse(), "sparse"),
+        (X[:0], "at least one"),
+        (X[:5], "same number of rows"),
+        ([torch.zeros(6)] * 64, "same number of rows"),
+    ],
+    ids=["array", "iterator", "nothing", "number", "sparse", "empty", "fewer", "list of rows"],
+)
+def test_what_is_no_tensor_of_rows_is_refused_and_no_count_is_shown(x: Any, says: str) -> None:
+    with pytest.raises(BadData, match=says) as caught:
+        check_rows(x, Y, mlp())
+    assert "64" not in str(caught.value)
+
+
+def test_several_devices_are_refused_and_named() -> None:
+    with pytest.raises(Misuse, match="cpu, meta"):
+        check_rows(X, Y.to("meta"), mlp())
+    with pytest.raises(Misuse, match="several devices"):
+        start(mlp().to("meta"))
 
 
 # -- optimizers ----------------------------------------------------------------------------------------------------
@@ -458,6 +743,61 @@ def test_a_change_after_the_last_step_is_noticed_by_the_loop_and_by_close() -> N
                 model[0].weight.data.mul_(2)
     with pytest.raises(Misuse, match="changed outside"):
         batches.close()
+
+
+@pytest.mark.parametrize("layer", ["", "0"])
+def test_a_forward_that_was_replaced_or_taken_away_is_noticed(layer: str) -> None:
+    model = mlp()
+    wrapped, stepper, batches = start(model)
+    batch = next(batches)
+    learn(wrapped, batch)
+    part = model.get_submodule(layer)
+    patch = part.forward
+    part.forward = lambda x: patch(x)  # such as a library that wraps layers does
+    with pytest.raises(Misuse, match="was replaced since"):
+        stepper.step()
+    del part.forward
+    with pytest.raises(Misuse, match="was replaced since"):
+        stepper.step()
+    assert batches.steps_taken == 0
+    part.forward = patch
+    stepper.step()
+    assert batches.steps_taken == 1
+
+
+def test_a_gradient_that_reaches_a_parameter_past_the_engine_is_refused() -> None:
+    """Such as a penalty on the weights in the loss."""
+    model = mlp()
+    wrapped, stepper, batches = start(model)
+    x, y = next(batches)
+    (LOSS(wrapped(x), y) + model[0].weight.square().sum()).backward()
+    with pytest.raises(Misuse, match="was not clipped") as caught:
+        stepper.step()
+    assert caught.value.where == "0.weight"
+    assert batches.steps_taken == 0
+
+
+def test_a_private_model_and_its_optimizer_cannot_be_pickled_or_given_a_state() -> None:
+    model = mlp()
+    wrapped, stepper, _ = start(model)
+    for thing in (wrapped, model, stepper):
+        with pytest.raises(Misuse, match="pickled"):
+            pickle.dumps(thing)
+        with pytest.raises(Misuse, match="pickled"):
+            torch.save(thing, io.BytesIO())
+    with pytest.raises(Misuse, match="from outside"):
+        stepper.load_state_dict(stepper.state_dict())
+    with pytest.raises(Misuse, match="fixed"):
+        stepper.add_param_group({"params": [nn.Parameter(torch.zeros(1))]})
+    assert list(wrapped.state_dict()) == list(mlp().state_dict())
+
+
+def test_a_negative_learning_rate_is_refused() -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer.param_groups[0]["lr"] = -0.1
+    with pytest.raises(Misuse, match="not negative"):
+        start(model, optimizer)
 
 
 def test_close_ends_the_run() -> None:

@@ -141,10 +141,11 @@ def test_a_second_tensor_beside_the_rows_is_refused_and_a_plain_option_is_not() 
 
     model, _, batches = start(Two())
     x, _ = next(batches)
-    for give in (lambda: model(x, x.roll(1, 0)), lambda: model(x, other=x)):
+    for give in (lambda: model(x, x.roll(1, 0)), lambda: model(x, other=x + 1), lambda: model(x, other=x[:1])):
         with pytest.raises(Misuse, match="one person's"):
             give()
     assert model(x, scale=2.0).requires_grad
+    assert model(x, other=x).requires_grad  # the same rows once more
     assert model(x=x).requires_grad
 
 
@@ -153,12 +154,12 @@ def test_a_layer_called_on_its_own_is_refused() -> None:
     x, _ = next(batches)
     with pytest.raises(Misuse, match="called on its own"):
         model._module[0](x)
-    model(x)
+    assert model(x).requires_grad
     with pytest.raises(Misuse, match="called on its own"):
         model._module[0](x)
 
 
-def test_activation_checkpointing_is_refused_at_the_start() -> None:
+def test_reentrant_activation_checkpointing_is_refused_at_the_start() -> None:
     class Saves(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -168,20 +169,22 @@ def test_activation_checkpointing_is_refused_at_the_start() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return checkpoint(self.second, self.first(x), use_reentrant=True)
 
-    with pytest.raises(UnsupportedModel, match="called on its own"):
+    with pytest.raises(UnsupportedModel, match="use_reentrant=False"):
         start(Saves())
 
 
 def test_a_backward_pass_through_an_earlier_batch_is_refused() -> None:
     model, stepper, batches = start()
     x, y = next(batches)
-    old = LOSS(model(x), y)
+    old, again = LOSS(model(x), y), LOSS(model(x), y)
     old.backward(retain_graph=True)
+    with pytest.raises(Misuse, match="more than one backward pass through"):
+        old.backward()
     stepper.step()
     x, y = next(batches)
     model(x)
     with pytest.raises(Misuse, match="another batch"):
-        old.backward()
+        again.backward()
 
 
 def test_passes_that_record_nothing_may_see_any_rows() -> None:
@@ -287,6 +290,9 @@ def test_threads_cannot_step_twice_on_one_batch() -> None:
             inside.set()
             assert go.wait(10)
             return torch.zeros(count, dtype=torch.float64)
+
+        def add(self, sums: torch.Tensor, std: float) -> None:
+            sums.add_(self.normals(len(sums)), alpha=std)
 
     module = nn.Linear(6, 2)
     model, stepper, batches = private(module, torch.optim.SGD(module.parameters(), lr=0.1), PLAN, X, Y, noise=Slow())

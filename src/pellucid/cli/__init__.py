@@ -20,7 +20,7 @@ __all__ = ["build_parser", "run"]
 _GROUPS: Final = (
     ("the project and its people", ("init", "identity", "role", "access")),
     ("the data", ("seal", "data", "budget")),
-    ("the model", ("train", "explain", "attack")),
+    ("the model", ("doctor", "train", "explain", "attack")),
     ("its release", ("report", "check", "verify", "log")),
     ("all of it, on real data", ("demo",)),
 )
@@ -33,7 +33,22 @@ _EXTRAS: Final = {
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole grammar. Cheap: a verb imports its room when it runs."""
-    from pellucid.cli import access, budget, check, data, demo, identity, log, model, report, role, start, train, verify
+    from pellucid.cli import (
+        access,
+        budget,
+        check,
+        data,
+        demo,
+        doctor,
+        identity,
+        log,
+        model,
+        report,
+        role,
+        start,
+        train,
+        verify,
+    )
     from pellucid.cli.common import Parser, formatter
 
     parser = Parser(
@@ -46,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pellucid {_version()}")
     verbs = parser.add_subparsers(prog="pellucid", metavar="VERB", dest="verb", help=argparse.SUPPRESS)
-    for part in (start, identity, role, access, data, budget, train, model, report, check, verify, log, demo):
+    for part in (start, identity, role, access, data, budget, doctor, train, model, report, check, verify, log, demo):
         part.add(verbs)
     parser.epilog = "\n".join(
         (

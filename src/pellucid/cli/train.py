@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pellucid.cli.common import Verbs, common, formatter, open_project, print_json
+from pellucid.errors import Invalid
+
+if TYPE_CHECKING:
+    from pellucid.project import Project, Run
+    from pellucid.project.recipe import Outcome
 
 
 def add(verbs: Verbs) -> None:
@@ -16,30 +23,68 @@ def add(verbs: Verbs) -> None:
         formatter_class=formatter,
         description="Train by a recipe: the policy decides, the ledger reserves the whole plan, and\n"
         "only then is anything decrypted. Leaves evidence of how it was trained, how well\n"
-        "it works and what it looks at.",
+        "it works and what it looks at. Ctrl-C stops, settles and saves the model so far;\n"
+        "a run that was killed can be resumed, and counts whole until it ends.",
     )
     parser.add_argument("name", metavar="NAME", help="the model's name; a repeated name makes NAME@2")
-    parser.add_argument("--data", metavar="D", required=True, help="the sealed data set")
-    parser.add_argument("--purpose", metavar="P", required=True, help="one of the data set's purposes")
-    parser.add_argument("--recipe", metavar="R.toml", type=Path, required=True)
+    parser.add_argument("--data", metavar="D", help="the sealed data set")
+    parser.add_argument("--purpose", metavar="P", help="one of the data set's purposes")
+    parser.add_argument("--recipe", metavar="R.toml", type=Path)
+    ends = parser.add_mutually_exclusive_group()
+    ends.add_argument("--resume", action="store_true", help="go on with NAME, which was killed, from its checkpoint")
+    ends.add_argument("--abandon", action="store_true", help="settle NAME, which was killed: its plan stays spent")
+    parser.add_argument(
+        "--checkpoint-every", metavar="N", type=int, help="steps between checkpoints; 0 none (default: a minute)"
+    )
     common(parser)
     parser.set_defaults(act=act)
 
 
 def act(options: argparse.Namespace) -> int:
     """Run the verb."""
-    from pellucid.console import progress, say
-    from pellucid.project import recipe
+    wants = [f"--{name}" for name in ("data", "purpose", "recipe") if getattr(options, name) is None]
+    if wants and not (options.resume or options.abandon):
+        raise Invalid(f"the following arguments are required: {', '.join(wants)}", fix="pellucid train --help")
+    with open_project(options) as project:
+        return _abandon(options, project) if options.abandon else _train(options, project)
 
-    with open_project(options) as project, progress(f"training {options.name}") as step:
-        outcome = recipe.train(
-            project,
-            options.name,
-            dataset=options.data,
-            purpose=options.purpose,
-            recipe=options.recipe,
-            on_step=step,
-        )
+
+def _abandon(options: argparse.Namespace, project: Project) -> int:
+    from pellucid.console import say
+    from pellucid.project.resume import abandon
+
+    label = abandon(project, options.name)
+    if options.json:
+        print_json({"model": label, "status": "abandoned"})
+    else:
+        say(f"{label} is settled as abandoned: its whole plan stays spent")
+    return 0
+
+
+def _train(options: argparse.Namespace, project: Project) -> int:
+    from pellucid.console import Facts, note, progress, say
+    from pellucid.project import recipe
+    from pellucid.project.odometer import odometer
+
+    runs: list[Run] = []
+
+    with progress(f"training {options.name}") as shown:
+
+        def begin(run: Run) -> None:
+            runs.append(run)
+            plan = run.plan
+            shown.begin(Facts(plan.epochs, plan.batch, plan.epsilon, odometer(plan)))
+
+        hooks = {"on_begin": begin, "on_step": shown, "checkpoint_every": options.checkpoint_every}
+        what = {"dataset": options.data, "purpose": options.purpose, "recipe": options.recipe}
+        start: Callable[..., Outcome] = recipe.resume if options.resume else recipe.train
+        try:
+            outcome = start(project, options.name, **what, **hooks)
+        except KeyboardInterrupt:
+            for run in runs:
+                saved = "" if run.trained is None else "; the model of these steps is saved"
+                note(f"{run.label} is settled after {run.steps_taken} of {run.plan.steps} steps{saved}")
+            raise
     if options.json:
         print_json(outcome.document())
     else:

@@ -79,7 +79,7 @@ class Project:
         self._log_verifier = self._root()
         self._standing = Standing(self._owner)
         self.membership = Membership.fold(self.entries(), self._owner)
-        from pellucid.project.run import unfinished
+        from pellucid.project.reservations import unfinished
 
         self.notices = unfinished(self)
 
@@ -260,7 +260,7 @@ class Project:
     def writing(self) -> Iterator[Writer]:
         """One exclusive transaction on the log; see :meth:`pellucid.log.store.Log.writing`."""
         if self.notices and not self._swept:
-            from pellucid.project.run import settle_abandoned
+            from pellucid.project.reservations import settle_abandoned
 
             self._swept = True
             settle_abandoned(self)
@@ -380,6 +380,12 @@ class Project:
         from pellucid.project.run import Run
 
         return Run(self, name, data=data, purpose=purpose, plan=plan, factory=factory, **options)
+
+    def resume(self, name: str, **options: Any) -> Run:
+        """A run that was killed, from its last checkpoint on. See :func:`pellucid.project.resume.resume`."""
+        from pellucid.project.resume import resume
+
+        return resume(self, name, **options)
 
     def bundle(self, model: str, *, tier: str = "auditor") -> Bundle:
         """The evidence bundle of a model. See :func:`pellucid.project.publish.bundle`."""

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pellucid.errors import Misuse
 from pellucid.privacy import Plan
 from pellucid.project import data
 from pellucid.project.project import Project
 from pellucid.project.run import Run
 
-__all__ = ["Outcome", "train"]
+if TYPE_CHECKING:
+    from pellucid.train import Recipe
+
+__all__ = ["Outcome", "resume", "train"]
+
+Begin = Callable[[Run], None]
+Step = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,9 @@ def train(
     dataset: str,
     purpose: str,
     recipe: Path,
-    on_step: Callable[[int, int], None] | None = None,
+    on_begin: Begin | None = None,
+    on_step: Step | None = None,
+    checkpoint_every: int | None = None,
 ) -> Outcome:
     """Train by a recipe: plan, decide, reserve, train, evaluate, explain, settle.
 
@@ -48,13 +57,15 @@ def train(
         dataset: The sealed data set.
         purpose: What for.
         recipe: The recipe's file.
+        on_begin: Called with the run before its first step.
         on_step: Called with steps done and steps in all.
+        checkpoint_every: Steps between checkpoints; 0 for none, None for about once a minute.
 
     Raises:
         BadFile, BadPlan: The recipe does not parse or cannot be meant.
         Denied, BudgetExceeded: The policy or the budget says no; nothing was decrypted.
     """
-    from pellucid.train import Recipe, build, fit
+    from pellucid.train import Recipe
 
     parsed = Recipe.read(recipe)
     sealed = data.dataset(project, dataset)
@@ -68,12 +79,69 @@ def train(
         features=parsed.features,
         recipe=parsed,
         on_step=on_step,
+        checkpoint_every=checkpoint_every,
     )
+    return _carry_out(run, parsed, on_begin)
+
+
+def resume(
+    project: Project,
+    name: str,
+    *,
+    dataset: str | None = None,
+    purpose: str | None = None,
+    recipe: Path | None = None,
+    on_begin: Begin | None = None,
+    on_step: Step | None = None,
+    checkpoint_every: int | None = None,
+) -> Outcome:
+    """Go on with a training by a recipe that was killed.
+
+    Args:
+        project: Where.
+        name: The run, with or without version.
+        dataset: As :func:`train` was given it, if it shall be held against the checkpoint.
+        purpose: The same.
+        recipe: The same.
+        on_begin: As of :func:`train`.
+        on_step: As of :func:`train`.
+        checkpoint_every: As of :func:`train`.
+
+    Raises:
+        UnknownName: No such run waits.
+        Denied: Somebody else reserved it, or the policy says no by now.
+        Misuse: Data set, purpose or recipe are others than the run began with, or it is not by a recipe.
+        Tampered: The checkpoint is not what was signed.
+    """
+    from pellucid.project.resume import resume as resume_run
+    from pellucid.train import Recipe
+
+    run = resume_run(project, name, on_step=on_step, checkpoint_every=checkpoint_every)
+    if run.recipe is None:
+        raise Misuse(
+            "this run is not by a recipe", where=run.label, fix="call project.resume in the code that began it"
+        )
+    given = {
+        "--data": dataset is None or dataset in (run.dataset, run.dataset.rpartition("@")[0]),
+        "--purpose": purpose is None or purpose == run.purpose,
+        "--recipe": recipe is None or Recipe.read(recipe) == run.recipe,
+    }
+    for option, fits in given.items():
+        if not fits:
+            raise Misuse("the run began with another; a run goes on as it began", where=option, fix="leave it out")
+    return _carry_out(run, run.recipe, on_begin)
+
+
+def _carry_out(run: Run, recipe: Recipe, on_begin: Begin | None) -> Outcome:
+    from pellucid.train import build, fit
+
     with run:
-        module = build(parsed, run.encoding)
-        fit(*run.private(module, parsed.make_optimizer(module)))
+        if on_begin is not None:
+            on_begin(run)
+        module = build(recipe, run.encoding)
+        fit(*run.private(module, recipe.make_optimizer(module)))
         trained = run.finish()
         run.evaluate()
         run.explain()
-        status = "complete" if run.steps_taken == plan.steps else "stopped"
-    return Outcome(run.label, trained.subject.sha256, plan.epsilon, plan.delta, run.steps_taken, status)
+        status = "complete" if run.steps_taken == run.plan.steps else "stopped"
+    return Outcome(run.label, trained.subject.sha256, run.plan.epsilon, run.plan.delta, run.steps_taken, status)

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
-import socket
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pellucid.errors import BadPlan, Misuse, PellucidError
-from pellucid.evidence import Evidence, Subject
+from pellucid.evidence import Subject
 from pellucid.keys import identity_name
 from pellucid.log.entries import Entry, seal_record
 from pellucid.privacy import Ledger, Plan, accounting
 from pellucid.project import data
-from pellucid.project.project import Project, stamp
+from pellucid.project.interrupts import Interrupts
+from pellucid.project.keeping import Keeper, check_every
+from pellucid.project.project import Project, tell
+from pellucid.project.reservations import clear, folder
+from pellucid.project.reservations import lock as _lock
+from pellucid.project.reservations import unlock as _unlock
+from pellucid.project.statements import (
+    dataset_evidence,
+    describe,
+    privacy_evidence,
+    provenance_evidence,
+    training_evidence,
+)
 from pellucid.schema import Encoding
 
 if TYPE_CHECKING:
     import torch
 
     from pellucid.project.model import Trained
-    from pellucid.train import Batches, PrivateModel, PrivateOptimizer, Recipe
+    from pellucid.train import Batches, Factory, PrivateModel, PrivateOptimizer, Recipe
 
-__all__ = ["Run", "abandoned", "unfinished"]
+__all__ = ["Run"]
 
 
 class Run:
@@ -55,6 +62,7 @@ class Run:
         features: Sequence[str] | None = None,
         recipe: Recipe | None = None,
         on_step: Callable[[int, int], None] | None = None,
+        checkpoint_every: int | None = None,
     ) -> None:
         identity_name(name)
         self.project = project
@@ -67,9 +75,17 @@ class Run:
         self._factory = factory
         self._recipe = recipe
         self._on_step = on_step
+        self._every = check_every(checkpoint_every, plan)
         self._reservation: str | None = None
         self._lock: TextIO | None = None
         self._session: Batches | None = None
+        self._source: Factory | None = None
+        self._keeper: Keeper | None = None
+        self._kept: dict[str, Any] = {}
+        self._ended = 0  # the step that was ended last
+        self._interrupts = Interrupts(lambda: self.steps_taken != self._ended)
+        self._mark: int | None = None  # in a run that is resumed: steps that are spent already
+        self._lost: list[int] = []
         self._trained: Trained | None = None
         self._settled = False
 
@@ -81,13 +97,33 @@ class Run:
         """The plan that was reserved. It cannot be exchanged for another."""
         return self._plan
 
+    @property
+    def trained(self) -> Trained | None:
+        """The model, once it is saved."""
+        return self._trained
+
     # -- entering and leaving -----------------------------------------------------------------------------------------
 
     def __enter__(self) -> Run:
-        from pellucid.train import load_factory
-
         if self._reservation is not None:
             raise Misuse("a run is entered once", fix="call project.run again: every training is a reservation")
+        self._prepare()
+        self.project.decide("train", self.sealed.resource(), self.purpose)
+        self._reserve()
+        try:
+            self._load()
+        except BaseException:
+            self._settle("stopped", 0)
+            raise
+        return self
+
+    def _prepare(self) -> None:
+        """Everything that can be refused before anything is recorded.
+
+        Raises:
+            BadPlan: The plan is not one for this data set, or claims less than its events cost.
+        """
+        from pellucid.train import load_factory
 
         sealed = data.dataset(self.project, self._data_name)
         if self.plan.units != sealed.schema.units:
@@ -112,31 +148,35 @@ class Run:
         self.encoding = Encoding.of(sealed.schema, self._features)
         if len(self.encoding.classes) != 2:
             raise Misuse("training needs a target with two classes for now", fix="declare a category with two values")
-        self._source = load_factory(self._factory, self.project.layout.root) if self._factory else None
+        if self._factory is not None:
+            self._source = load_factory(self._factory, self.project.layout.root)
         self.sealed = sealed
-        self.project.decide("train", sealed.resource(), self.purpose)
-        self._reserve()
-        try:
-            self._load()
-        except BaseException:
-            self._settle("stopped", 0)
-            raise
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._interrupts.release()
         steps = self.steps_taken
         try:
-            if error is None and self._session is not None and steps > 0:
-                self.finish()
+            if self._session is not None and steps > 0:
+                if error is None:
+                    self.finish()
+                elif isinstance(error, KeyboardInterrupt):
+                    self._rescue()
         finally:
             self._settle("complete" if steps == self.plan.steps else "stopped", steps)
 
+    def _rescue(self) -> None:
+        """The model of the steps taken, saved with its evidence; a run that was interrupted ends as interrupted."""
+        try:
+            self.finish()
+        except PellucidError as problem:
+            tell(f"the model of the steps taken was not saved: {problem}")
+
     @property
     def steps_taken(self) -> int:
-        """Steps in which noise was added and weights moved."""
-        return self._session.steps_taken if self._session is not None else 0
+        """Steps in which noise was added and weights moved; with those that may have been, before a resumed run."""
+        return self._session.steps_taken if self._session is not None else self._mark or 0
 
     def _reserve(self) -> None:
         """Write the whole plan into the ledger, in one transaction with the look at what is left."""
@@ -169,6 +209,7 @@ class Run:
             return
         self._settled = True
         self.project.record("settle", reservation=self._reservation, status=status, steps=steps)
+        clear(self.project, self._reservation)
         if self._lock is not None:
             _unlock(self.project, self._reservation, self._lock)
 
@@ -209,8 +250,6 @@ class Run:
             UnsupportedModel: The model couples examples, learns from data in a buffer, or cannot be clipped.
             Misuse: Called twice, or outside the ``with`` block.
         """
-        from pellucid import train
-
         if self._reservation is None or self._settled:
             raise Misuse("run.private belongs inside the with block of the run")
         if self._session is not None:
@@ -220,19 +259,74 @@ class Run:
             )
         import torch
 
-        self._optimizer = _describe(optimizer)
+        from pellucid.train import checkpoint
+
+        self._optimizer = describe(optimizer)
         rows = torch.from_numpy(~self._test)
-        total = self.plan.steps
-        on_step = self._on_step
-        self._model, wrapped, self._session = train.private(
-            model,
-            optimizer,
-            self.plan,
-            self._x[rows],
-            self._y[rows],
-            on_step=(lambda step: on_step(step, total)) if on_step else None,
+        x, y = self._x[rows], self._y[rows]
+        private = self._make_private(model, optimizer, x, y)
+        self._model, wrapped, self._session = private
+        self._ended = self.steps_taken
+        self._keeper = Keeper(
+            folder(self.project, self._reservation),
+            self._reservation,
+            self.project.identity.signing,
+            steps=self.plan.steps,
+            every=self._every,
+            about=self._about(),
+            capture=lambda: checkpoint.capture(model, optimizer, clip=wrapped.clip, keep=self._kept),
+            mark=self._mark,
         )
-        return self._model, wrapped, self._session
+        self._keeper.begin()
+        self._interrupts.hold()
+        return private
+
+    def _make_private(
+        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, x: Any, y: Any
+    ) -> tuple[PrivateModel, PrivateOptimizer, Batches]:
+        from pellucid import train
+
+        return train.private(model, optimizer, self.plan, x, y, on_step=self._after_step)
+
+    def _about(self) -> dict[str, Any]:
+        """What a checkpoint belongs to, and what it takes to go on from it."""
+        return {
+            "reservation": self._reservation,
+            "run": self.label,
+            "plan": self.plan.record(),
+            "dataset": {"label": self.sealed.label, "sha256": self.sealed.manifest_sha256},
+            "purpose": self.purpose,
+            "features": list(self._features) if self._features is not None else None,
+            "recipe": self._recipe.document() if self._recipe else None,
+            "factory": self._source.record() if self._source else None,
+            "lost": self._lost,
+        }
+
+    def _after_step(self, step: int) -> None:
+        self._ended = step
+        if self._keeper is not None:
+            self._keeper.after(step)
+        if self._on_step is not None:
+            self._on_step(step, self.plan.steps)
+        self._interrupts.between()
+
+    def keep(self, name: str, thing: Any) -> None:
+        """Put something else into the checkpoints; in a resumed run, it goes on from where it was.
+
+        Args:
+            name: Under which it is kept.
+            thing: Has ``state_dict()`` and ``load_state_dict()`` of tensors and plain values, and is a function of the
+                weights and of public numbers alone: a moving average of the weights, a learning-rate schedule.
+
+        Raises:
+            Misuse: Called before ``run.private``, twice with one name, or a resumed run's checkpoint holds nothing of
+                that name.
+        """
+        if self._session is None:
+            raise Misuse("there is nothing to keep yet", where=name, fix="call run.private first")
+        if name in self._kept:
+            raise Misuse("this is kept already", where=name)
+        self._kept[name] = thing
 
     def finish(self) -> Trained:
         """End training: save the weights and leave the evidence of how they were made. Called by the first verb
@@ -254,13 +348,18 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         sha256 = train.save(module, folder / "weights.safetensors")
         subject = Subject(self.label, sha256)
+        training = training_evidence(
+            self,
+            subject,
+            module,
+            optimizer=self._optimizer,
+            recipe=self._recipe,
+            factory=self._source,
+            lost=self._lost,
+        )
+        provenance = provenance_evidence(self, subject, reservation=self._index, factory=self._source)
         self.project.publish(
-            [
-                dataset_evidence(self.sealed),
-                self._training_evidence(subject, module),
-                self._privacy_evidence(subject),
-                self._provenance_evidence(subject),
-            ]
+            [dataset_evidence(self.sealed), training, privacy_evidence(self.plan, subject), provenance]
         )
         self._trained = Trained(
             project=self.project,
@@ -287,101 +386,6 @@ class Run:
         """Leave evidence of what a membership attack finds: a lower bound beside the claimed epsilon."""
         self.finish().attack()
 
-    # -- evidence -----------------------------------------------------------------------------------------------------
-
-    def _training_evidence(self, subject: Subject, module: torch.nn.Module) -> Evidence:
-        from pellucid import train
-
-        plan, taken = self.plan, self.steps_taken
-        architecture, parameters = train.architecture(module)
-        values = {
-            "architecture": architecture,
-            "parameters": parameters,
-            "features": list(self.encoding.features),
-            "target": self.encoding.target,
-            "classes": list(self.encoding.classes),
-            "dataset": {
-                "name": self.sealed.name,
-                "version": self.sealed.version,
-                "sha256": self.sealed.manifest_sha256,
-            },
-            "purpose": self.purpose,
-            "status": "complete" if taken == plan.steps else "stopped",
-            "batch": plan.batch,
-            "epochs": plan.epochs,
-            "test": plan.test,
-            "steps": taken,
-            "optimizer": self._optimizer,
-            "recipe": self._recipe.document() if self._recipe else None,
-            "factory": self._source.record() if self._source else None,
-        }
-        how = stamp({"method": "DP-SGD (Abadi et al. 2016), Poisson sampling, flat clipping", "engine": train.ENGINE})
-        return Evidence("training", subject, values, how, "post-processing")
-
-    def _privacy_evidence(self, subject: Subject) -> Evidence:
-        plan = self.plan
-        values = {
-            "epsilon": plan.epsilon,
-            "delta": plan.delta,
-            "noise_multiplier": plan.noise_multiplier,
-            "sample_rate": plan.sample_rate,
-            "steps": plan.steps,
-            "max_grad_norm": plan.clip,
-            "adjacency": "add-or-remove-one",
-            "unit": "row",
-            "accountant": "pld",
-            "second_opinion": {
-                "accountant": "rdp",
-                "epsilon": accounting.epsilon(plan.events, plan.delta, "rdp"),
-            },
-            "events": plan.events,
-        }
-        return Evidence("privacy", subject, values, stamp(accounting.how()), "public")
-
-    def _provenance_evidence(self, subject: Subject) -> Evidence:
-        from pellucid import train
-
-        project = self.project
-        values = {
-            "identity": project.acting,
-            "roles": sorted(project.roles()),
-            "key_release": "member",
-            "policy": {"sha256": project.policy.sha256, "schema_sha256": project.policy.schema_sha256},
-            "reservation": self._index,
-            **({"factory": self._source.spec} if self._source else {}),
-            "versions": train.versions(),
-            "decisions": _decisions(project.counted(), self.sealed.name),
-            "ledger": _public_ledger(Ledger.fold(project.counted(), self.sealed.name)),
-        }
-        return Evidence("provenance", subject, values, stamp({"method": "read from the log"}), "public", tier="auditor")
-
-
-def dataset_evidence(sealed: data.Sealed) -> Evidence:
-    """What was declared about the data: public knowledge, no count of anybody."""
-    schema = sealed.schema
-    values = {
-        "name": sealed.name,
-        "version": sealed.version,
-        "units": schema.units,
-        "unit": schema.unit,
-        "target": schema.target,
-        "columns": [{"name": c.name, "type": c.type, "sensitivity": c.sensitivity} for c in schema.columns.values()],
-        "purposes": list(schema.purposes),
-        "retention": schema.retention.isoformat() if schema.retention else None,
-        "manifest": sealed.manifest_sha256,
-    }
-    subject = Subject(sealed.label, sealed.manifest_sha256)
-    return Evidence("dataset", subject, values, stamp({"method": "declared by the schema"}), "public")
-
-
-def _describe(optimizer: Any) -> dict[str, Any]:
-    group = optimizer.param_groups[0]
-    return {
-        "name": type(optimizer).__name__,
-        "learning_rate": float(group["lr"]),
-        **({"momentum": float(group["momentum"])} if group.get("momentum") else {}),
-    }
-
 
 def _next_version(entries: Sequence[Entry], name: str) -> int:
     taken = [
@@ -390,91 +394,3 @@ def _next_version(entries: Sequence[Entry], name: str) -> int:
         if entry.kind == "reserve" and entry.body["run"].rpartition("@")[0] == name
     ]
     return max(taken, default=0) + 1
-
-
-def _decisions(entries: Sequence[Entry], dataset: str, most: int = 40) -> list[dict[str, Any]]:
-    """The last decisions about a data set, for the report: who asked for what, and what the policy said."""
-    found = []
-    for entry in entries:
-        if entry.kind != "decision":
-            continue
-        name = str(entry.body["resource"]["name"])
-        if name.split("/")[0].split("@")[0] == dataset:
-            kept = ("at", "identity", "roles", "action", "resource", "purpose", "allowed", "policies", "reason")
-            found.append({"index": entry.index, **{key: entry.body[key] for key in kept}})
-    return found[-most:]
-
-
-def _public_ledger(ledger: Ledger) -> dict[str, Any]:
-    return dict(ledger.document())
-
-
-# -- runs that did not end --------------------------------------------------------------------------------------------
-
-
-def _lock_path(project: Project, reservation: str) -> Path:
-    return project.layout.root / "runs" / f"{reservation}.lock"
-
-
-def _lock(project: Project, reservation: str) -> TextIO:
-    """A file this process holds locked as long as the run lives, so that others can tell a dead run from a live one."""
-    path = _lock_path(project, reservation)
-    path.parent.mkdir(exist_ok=True)
-    file = path.open("w", encoding="utf-8")
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    file.write(f"{socket.gethostname()} {os.getpid()}\n")
-    file.flush()
-    return file
-
-
-def _unlock(project: Project, reservation: str, file: TextIO) -> None:
-    _lock_path(project, reservation).unlink(missing_ok=True)
-    file.close()
-
-
-def abandoned(project: Project) -> list[Entry]:
-    """Reservations without settlement whose process, on this machine, is gone."""
-    settled = {entry.body["reservation"] for entry in project.counted() if entry.kind == "settle"}
-    dead = []
-    for entry in project.counted():
-        if entry.kind != "reserve" or entry.body["reservation"] in settled:
-            continue
-        path = _lock_path(project, entry.body["reservation"])
-        if path.exists() and _free(path):
-            dead.append(entry)
-    return dead
-
-
-def _free(path: Path) -> bool:
-    with path.open(encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-
-def unfinished(project: Project) -> list[str]:
-    """What runs that were killed left behind, in plain sentences."""
-    return [
-        f"run {entry.body['run']} stopped without settling (killed, or the machine went down). Its whole plan, epsilon "
-        f"{entry.body['epsilon']:g}, stays counted for {entry.body['dataset']}; nothing else was lost. "
-        f"See pellucid budget {entry.body['dataset']}."
-        for entry in abandoned(project)
-    ]
-
-
-def settle_abandoned(project: Project) -> None:
-    """Record that abandoned runs count in full. Failure to do so changes nothing: they count in full unsettled too."""
-    try:
-        with project.writing() as writer:
-            dead = abandoned(project)  # asked again with the log locked, so that two commands at once settle it once
-            for entry in dead:
-                steps = sum(int(event["count"]) for event in entry.body["events"])
-                fields = {"reservation": entry.body["reservation"], "status": "abandoned", "steps": steps}
-                writer.append(seal_record("settle", fields, project.identity.signing, project.moment()))
-    except PellucidError as error:
-        sys.stderr.write(f"{error}\n")
-        return
-    for entry in dead:
-        _lock_path(project, entry.body["reservation"]).unlink(missing_ok=True)

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pellucid.errors import Misuse
+from pellucid.train.drawing import drawing
+from pellucid.train.inputs import leaves, mapped
 from pellucid.train.noise import Noise, SecureNoise
-from pellucid.train.probe import PerExample, generated
-from pellucid.train.sampling import PoissonSampler
+from pellucid.train.probe import generated_tree
 from pellucid.train.state import StateGuard
 
 if TYPE_CHECKING:
-    from pellucid.privacy import Plan
+    from torch import nn
 
-__all__ = ["Batches"]
+    from pellucid.privacy import Plan
+    from pellucid.train.recorder import Recorder
+
+__all__ = ["Augment", "Batches"]
+
+Augment = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Batches:
@@ -29,25 +35,32 @@ class Batches:
 
     def __init__(
         self,
-        model: PerExample,
+        model: nn.Module,
+        recorder: Recorder,
         plan: Plan,
-        x: torch.Tensor,
-        y: torch.Tensor,
+        x: Any,
+        y: Any,
         noise: Noise,
-        on_step: Callable[[int], None] | None,
+        *,
+        augment: Augment | None = None,
+        on_step: Callable[[int], None] | None = None,
+        start: int = 0,
     ) -> None:
         self.lock = threading.RLock()  # re-entrant, because on_step may close the run
         self._steps = plan.steps
-        self._taken = 0
+        self._taken = start
         self._noise = noise
-        self._model = model
+        self._recorder = recorder
         self._x, self._y = x, y
-        self._sampler = PoissonSampler(len(x), plan.sample_rate, plan.steps)
+        self._views = plan.augmentations
+        self._augment = augment
+        self._drawing = drawing(len(leaves(x)[0]), plan)
         self._on_step = on_step
         self._guard = StateGuard(model)
         self._drawn: int | None = None  # rows of the batch that waits for its step
         self._empty = False
         self._closed = False
+        self.drop: Callable[[], None] = lambda: None
 
     @property
     def steps(self) -> int:
@@ -75,14 +88,14 @@ class Batches:
     def __len__(self) -> int:
         return self.steps
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
         return self
 
-    def __next__(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def __next__(self) -> tuple[Any, Any]:
         with self.lock:
             return self._next()
 
-    def _next(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def _next(self) -> tuple[Any, Any]:
         if self._drawn is not None:
             raise Misuse(
                 "the next batch was asked for before a step was taken on the last one",
@@ -92,16 +105,21 @@ class Batches:
         self._guard.check()
         if self._closed or self.steps_taken >= self.steps:
             raise StopIteration
-        index = self._sampler.draw()
-        self._model.forget()
+        index = self._drawing.draw(self.steps_taken)
+        self.drop()
         self._empty = len(index) == 0
         if self._empty:
-            rows, targets = generated(tuple(self._x.shape[1:]), self._x.dtype, 1), torch.zeros_like(self._y[:1])
+            x = generated_tree(self._x, 1)
+            y = mapped(lambda leaf: torch.zeros_like(leaf[:1]), self._y)
         else:
-            rows, targets = self._x[index], self._y[index]
-        self._model.expect(rows)
-        self._drawn = len(rows)
-        return rows, targets
+            x, y = (mapped(lambda leaf: leaf.index_select(0, index), tree) for tree in (self._x, self._y))
+        if self._views > 1:
+            x, y = (mapped(lambda leaf: leaf.repeat_interleave(self._views, 0), tree) for tree in (x, y))
+            if self._augment is not None:
+                x = mapped(self._augment, x)
+        self._recorder.expect(x)
+        self._drawn = len(leaves(x)[0])
+        return x, y
 
     def close(self) -> None:
         """End the run: no further batch, no further step.
@@ -112,7 +130,7 @@ class Batches:
         with self.lock:
             self._closed = True
             self._drawn = None
-            self._model.expect(None)
+            self._recorder.expect(None)
             self._guard.check()
 
     def begin_step(self) -> tuple[int, bool]:
@@ -144,7 +162,6 @@ class Batches:
     def end_step(self) -> None:
         """For the optimizer: the weights have moved."""
         self._guard.remember()
-        self._model.forget()
-        self._model.expect(None)
+        self._recorder.expect(None)
         if self._on_step is not None:
             self._on_step(self.steps_taken)

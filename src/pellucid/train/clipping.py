@@ -2,77 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 import torch
 
-from pellucid.errors import Misuse
+if TYPE_CHECKING:
+    from torch import nn
 
-__all__ = ["clipped_sum", "per_example", "squared_norms"]
+    from pellucid.train.contributions import Contribution, Room
+
+__all__ = ["BLOCK", "MARGIN", "Clipping", "squared_norms"]
 
 # Norms are summed in float32 over blocks of 128, whose worst rounding is 64 · 2**-23 = 3.8e-6 of the norm in any order
-# of summation (Higham 2002, section 4.2), and in float64 over blocks. With the rounding of factor and product, the
-# margin keeps a clipped gradient's norm at or below C all the same.
+# of summation (Higham 2002, section 4.2), and in float64 over blocks. With the rounding of factor and product, and the
+# 6e-7 by which the noise's grid widens a sum of 1e8 parameters (docs/adr/0014-noise.md), the margin keeps a clipped
+# gradient's norm at or below C all the same.
 BLOCK: Final = 128
 MARGIN: Final = 1.0 - 5e-6
 LEAST: Final = 1e-30  # below, float32 has no room to round a factor within that margin
+GAMMA: Final = 0.01  # of automatic clipping (Bu et al. 2023, arXiv 2206.07136, section 4)
+QUANTILE: Final = 0.5  # of adaptive clipping: the share of units that are not clipped (Andrew et al. 2021, section 3)
+RATE: Final = 0.2  # of adaptive clipping: the geometric step towards that quantile (the same, section 3)
 
 
-def per_example(parameters: Sequence[torch.nn.Parameter], rows: int) -> list[torch.Tensor | None]:
-    """Per-example gradients ``(rows, …)`` by parameter; None where the loss did not use the parameter."""
-    found = [getattr(p, "grad_sample", None) for p in parameters]
-    if all(gradient is None for gradient in found):
-        raise Misuse(
-            "there is no gradient to step on",
-            where="optimizer.step",
-            fix="call model(x) of the private model in training mode and loss.backward() once for each batch; use "
-            "torch.no_grad() for any other pass",
-        )
-    for index, gradient in enumerate(found):
-        if isinstance(gradient, list):
-            raise Misuse(
-                "more than one backward pass since the last step",
-                where=f"parameter {index} of the optimizer",
-                fix="call loss.backward() exactly once for each batch",
-            )
-        if gradient is not None and len(gradient) != rows:
-            raise Misuse(
-                "the gradients are not those of the rows that batches gave",
-                where=f"parameter {index} of the optimizer",
-                fix="call the model on exactly the rows of the batch",
-            )
-    return found
+class Clipping:
+    """Scales every unit's gradient so that its L2 norm, over all parameters, is at most ``clip``.
 
+    ``flat``: by ``min(1, C / ‖g‖)``. ``per_layer``: every layer's part by ``min(1, C / (√L · ‖g_l‖))`` for L layers.
+    ``automatic``: by ``C / (‖g‖ + 0.01)``, so that no clip has to be tuned (Bu et al. 2023, arXiv 2206.07136).
+    ``adaptive``: as flat, and C follows the median norm by a noisy count of who was clipped, which the plan pays for
+    (Andrew et al. 2021, arXiv 1905.03871).
 
-def clipped_sum(
-    gradients: Sequence[torch.Tensor | None], parameters: Sequence[torch.nn.Parameter], clip: float, empty: bool
-) -> torch.Tensor:
-    """Sum over examples of ``g · min(1, C / ‖g‖)``, flat over all parameters, float64.
+    A unit whose gradient is not finite, or so large that its square is not, contributes zero; nothing says so.
 
-    An example with a value that is not finite, or so large that its square is not, contributes zero, as does the row
-    that stands in for an empty sample.
+    Args:
+        kind: One of those.
+        clip: C, above 0.
+        groups: By parameter, the number of its layer, from 0; used by ``per_layer``.
     """
-    present = [g for g in gradients if g is not None]
-    squares = torch.zeros(len(present[0]), dtype=torch.float64)
-    for g in present:
-        squares += squared_norms(g)
-    factors = (clip * MARGIN / squares.sqrt()).clamp_(max=1.0)
-    finite = squares.isfinite() & (factors >= LEAST)
-    factors[~finite] = 0.0
-    if empty:
-        factors.zero_()
-    parts = []
-    for gradient, p in zip(gradients, parameters, strict=True):
-        if gradient is None:
-            parts.append(torch.zeros(p.numel(), dtype=torch.float64))
-            continue
-        # a half-precision factor could round up by more than the margin
-        flat = gradient.reshape(len(gradient), -1).to(torch.promote_types(gradient.dtype, torch.float32))
-        if not finite.all():  # zero times NaN is NaN
-            flat = torch.where(finite[:, None], flat, 0.0)
-        parts.append((factors.to(flat.dtype) @ flat).double())
-    return torch.cat(parts)
+
+    def __init__(self, kind: str, clip: float, groups: Sequence[int]) -> None:
+        self._kind = kind
+        self.clip = clip
+        self._groups = list(groups) if kind == "per_layer" else [0] * len(groups)
+        self._count = max(self._groups, default=0) + 1
+        self.within = 0.0  # sum over units of whether they were within the clip, less a half: private
+
+    def __repr__(self) -> str:
+        return f"Clipping({self._kind!r})"
+
+    def sums(
+        self,
+        parameters: Sequence[nn.Parameter],
+        gradients: Mapping[nn.Parameter, Contribution],
+        out: Sequence[torch.Tensor],
+        room: Room,
+        *,
+        empty: bool = False,
+        fresh: bool = False,
+    ) -> None:
+        """Add the clipped sum of each parameter to its tensor in ``out``.
+
+        Args:
+            parameters: All trainable ones, in the order of ``out`` and of ``groups``.
+            gradients: Of those that the loss used.
+            out: Tensors of the parameters' shapes.
+            room: For gradients that are written out.
+            empty: The batch was a stand-in: nothing is added.
+            fresh: What stood in ``out`` is dropped.
+        """
+        if fresh and (empty or len(gradients) < len(parameters)):
+            for total in out:
+                total.zero_()
+            fresh = False
+        if empty or not gradients:
+            return
+        parts: list[list[torch.Tensor]] = [[] for _ in range(self._count)]
+        for p, group in zip(parameters, self._groups, strict=True):
+            if p in gradients:
+                parts[group].append(gradients[p].squared_norms(room))
+        if self._count == 1:
+            squares = _total(parts[0])[None]
+        else:
+            some = next(part[0] for part in parts if part)
+            squares = torch.stack([_total(part) if part else torch.zeros_like(some) for part in parts])
+        factors, keep = self._factors(squares)
+        if keep is not None and len(keep) == 0:
+            for total in out if fresh else ():
+                total.zero_()
+            return
+        rows = factors.to(out[0].dtype).unbind()  # rounded once for all: products are of that type
+        for p, group, total in zip(parameters, self._groups, out, strict=True):
+            if p in gradients:
+                part = gradients[p] if keep is None else gradients[p].select(keep)
+                summed = part.weighted_sum(rows[group])
+                if fresh:
+                    total.copy_(summed)
+                else:
+                    total.add_(summed)
+
+    def _factors(self, squares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Factors by group and unit, and which units those are if some were left out."""
+        if self._kind == "automatic":
+            factors = (self.clip * MARGIN) / squares.sqrt().add_(GAMMA)
+        else:
+            factors = squares.rsqrt().mul_(self.clip * MARGIN / math.sqrt(self._count)).clamp_(max=1.0)
+        if self._kind == "adaptive":
+            self.within += float((squares[0].sqrt() <= self.clip).sum()) - squares.shape[1] / 2
+        if float(factors.min()) >= LEAST:  # the factor of an infinite norm is zero, and of NaN it is NaN
+            return factors, None
+        keep = (factors >= LEAST).all(0).nonzero().squeeze(1)
+        return factors[:, keep], keep
+
+    def follow(self, within: float, normaliser: int) -> None:
+        """Move an adaptive clip by ``within``, all workers' plus noise: released, and paid for by the plan."""
+        share = within / normaliser + 0.5
+        self.clip *= math.exp(-RATE * (share - QUANTILE))
+        self.within = 0.0
+
+
+def _total(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
 
 
 def squared_norms(gradient: torch.Tensor) -> torch.Tensor:

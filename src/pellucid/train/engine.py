@@ -1,49 +1,60 @@
-"""DP-SGD around a loop that stays the user's own; the only door to Opacus.
+"""DP-SGD around a loop that stays the user's own.
 
 Abadi et al. (2016, arXiv 1607.00133): per-example gradients, clipped to L2 norm C, summed, Gaussian noise of standard
-deviation sigma·C added, divided by the expected batch. Opacus computes the per-example gradients; sampling, clipping,
-noise and the count of steps are ours, and nothing but this engine may move the weights in between.
+deviation sigma·C added, divided by the expected batch. Gradients are taken apart by book-keeping (Bu et al. 2023, arXiv
+2210.00038): one forward pass, one backward pass that forms no gradient of a weight, and one weighted contraction for
+each parameter. Nothing but this engine may move the weights in between.
 """
 
 from __future__ import annotations
 
 import copy
+import types
 from collections.abc import Callable
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from opacus.grad_sample import GradSampleModule
-from opacus.grad_sample.functorch import prepare_layer
-from opacus.layers.dp_rnn import DPGRU, DPLSTM, DPRNN
-from opacus.optimizers import DPOptimizer
 from torch import nn
 
-from pellucid.errors import BadData, Misuse, UnsupportedModel
-from pellucid.train.batches import Batches
-from pellucid.train.clipping import clipped_sum, per_example
-from pellucid.train.guards import check_hooks, check_model, check_numbers, check_optimizer, check_plan
-from pellucid.train.inputs import InputGuard
+from pellucid.errors import Misuse
+from pellucid.train.batches import Augment, Batches
+from pellucid.train.guards import check_loss, check_model, check_optimizer
+from pellucid.train.memory import chunk_rows
 from pellucid.train.noise import Noise, SecureNoise
-from pellucid.train.probe import check_gradients
+from pellucid.train.optimizer import PrivateOptimizer
+from pellucid.train.probe import blends
+from pellucid.train.recorder import Recorder
+from pellucid.train.release import Release
+from pellucid.train.rows import check_rows
+from pellucid.train.selfcheck import check_gradients
+from pellucid.train.workers import workers
 
 if TYPE_CHECKING:
     from pellucid.privacy import Plan
 
 __all__ = ["ENGINE", "PrivateModel", "PrivateOptimizer", "private", "standard"]
 
-ENGINE: Final = f"opacus {metadata.version('opacus')} hooks, AES-256-CTR noise and sampling"
+ENGINE: Final = f"pellucid {metadata.version('pellucid')} book-keeping, AES-256-CTR noise and sampling"
+
+Loss = Callable[[Any, Any], torch.Tensor]
 
 
 def private(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     plan: Plan,
-    x: torch.Tensor,
-    y: torch.Tensor,
+    x: Any,
+    y: Any,
     *,
+    loss: Loss | None = None,
+    reduction: str = "mean",
+    memory: int | str | None = None,
+    augment: Augment | None = None,
     on_step: Callable[[int], None] | None = None,
     noise: Noise | None = None,
+    start: int = 0,
+    clip: float | None = None,
 ) -> tuple[PrivateModel, PrivateOptimizer, Batches]:
     """Make a model and its optimizer private, and the batches they learn from.
 
@@ -59,14 +70,25 @@ def private(
     example whose gradient is not finite counts as zero. The model takes exactly the rows of the batch, at most cast or
     moved to a device: each row must be one person's, so whatever changes rows belongs inside the module.
 
+    Under ``torchrun``, every process gives its own part of the people and an equal model; the first one's noise is that
+    of the whole. The batch of the plan is that of all processes together.
+
     Args:
         model: Takes ``(B, *x.shape[1:])`` and gives one row of floats for each row. Is put into training mode.
-        optimizer: A fresh one of ``torch.optim``, over all trainable parameters of ``model``.
-        plan: Sample rate, clip, noise multiplier, steps and normaliser.
-        x: Inputs of the training people, ``(N, …)``; N is private.
-        y: Targets, ``(N, …)``.
+        optimizer: A fresh one of ``torch.optim`` or of Pellucid, over all trainable parameters of ``model``.
+        plan: Sample rate, clip, noise multiplier, steps, normaliser, and how gradients are clipped and noise is made.
+        x: Inputs of the training people, ``(N, …)``, or such tensors in dictionaries (given to the model by name),
+            tuples (by position) or lists; N is private.
+        y: Targets, ``(N, …)``, or such tensors in dictionaries, tuples or lists.
+        loss: The loss function, if it shall be held against ``reduction``, and for coupled rows, on made-up rows.
+        reduction: ``mean`` or ``sum``: what the loss does over the rows of the batch.
+        memory: Bytes that a step may take, or ``"low"``: larger batches go through the model in chunks, at the price
+            of a second forward pass. None: half of the memory that is free.
+        augment: With ``plan.augmentations`` K above 1, makes of the K·B rows (each row K times) K views of each.
         on_step: Called with the number of steps taken after each.
         noise: Where noise comes from; a cryptographically secure source unless tests open an Unsafe door.
+        start: Steps of the plan that are spent already, by the run that this one resumes.
+        clip: Where adaptive clipping had got to then.
 
     Returns:
         The model to call, the optimizer to step, and the batches.
@@ -74,176 +96,98 @@ def private(
     Raises:
         UnsupportedModel: The model couples rows, learns from data in a buffer, or its per-example gradients are not
             what autograd says. Names the layer or parameter and the remedy.
-        Misuse: The optimizer is not a fresh one over exactly this model, has step hooks, or either is private already.
+        Misuse: The optimizer is not a fresh one over exactly this model, has step hooks, or either is private already;
+            the loss is not what ``reduction`` says.
         BadData: ``x`` and ``y`` do not belong together.
     """
-    if len(x) != len(y) or len(x) == 0:
-        raise BadData("inputs and targets must have the same number of rows, at least one", where="x and y")
+    check_rows(x, y, model)
+    if reduction not in ("mean", "sum"):
+        raise Misuse('reduction must be "mean" or "sum"', where="reduction")
+    if start and plan.mechanism == "banded":
+        raise Misuse(
+            "noise that is correlated over steps cannot be taken up again, since what it was is stored nowhere",
+            where="start",
+            fix="take a new run with a plan of its own",
+        )
+    peers = workers()
+    peers.same_start(model)
     check_optimizer(model, optimizer)
-    shape = tuple(x.shape[1:])
-    check_model(model, shape, x.dtype)
-    _check_layers(model)
-    wrapped = PrivateModel(model)
+    check_model(model, x)
+    fault = blends(augment, x) if augment is not None else None
+    if fault is not None:
+        raise Misuse(
+            f"this is no change of single rows: {fault}",
+            where="augment",
+            fix="make each view from its own row: no mixup, no statistics over rows",
+        )
+    recorder = Recorder(model, views=plan.augmentations, reduction=reduction)
     try:
-        check_gradients(wrapped, shape, x.dtype)
+        check_gradients(recorder, x)
+        if loss is not None:
+            check_loss(model, loss, x, y, reduction)
+        recorder.chunk = chunk_rows(recorder, x, memory, plan.batch * plan.augmentations)
+        model.train()
+        source = noise or SecureNoise()
+        batches = Batches(model, recorder, plan, x, y, source, augment=augment, on_step=on_step, start=start)
+        stepper = PrivateOptimizer(optimizer, plan, batches, recorder, Release(plan, source, peers))
     except BaseException:
-        wrapped.to_standard_module()
+        recorder.release()
         raise
-    model.train()
-    batches = Batches(wrapped, plan, x, y, noise or SecureNoise(), on_step)
-    return wrapped, PrivateOptimizer(optimizer, plan, batches), batches
+    batches.drop = stepper.drop
+    if clip is not None:
+        stepper.resume_clip(clip)
+    return PrivateModel(model, recorder), stepper, batches
 
 
 def standard(model: nn.Module) -> nn.Module:
-    """A plain copy of a private model: no hooks, no per-example gradients, evaluation mode. The original goes on."""
+    """A plain copy of a private model: nothing is recorded, evaluation mode. The original goes on."""
     plain = copy.deepcopy(model)
-    if isinstance(plain, PrivateModel):
-        plain = plain.to_standard_module()
+    for part in plain.modules():
+        forward = vars(part).get("forward")
+        if isinstance(forward, types.MethodType) and forward.__func__ is type(part).forward:
+            del part.forward  # what a patch leaves in a copy
     for parameter in plain.parameters():
         parameter.grad = None
     return plain.eval()
 
 
-class PrivateModel(GradSampleModule):  # type: ignore[misc]  # Opacus carries no types
-    """The user's model, with per-example gradients in ``parameter.grad_sample`` after a backward pass.
+class PrivateModel(nn.Module):
+    """The user's model, whose loss leaves per-example gradients with the engine and none in ``parameter.grad``.
 
-    Gradients are caught at the output tensors of the layers, not by full backward hooks: this is cheaper, does not
-    warn about inputs without gradient, and survives in-place activations (Opacus issue 828).
+    Its ``state_dict`` is the user's model's. It cannot be pickled; a deep copy of it is a plain copy of the user's
+    model.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        # not strict: strict refuses every buffer; ours refuses those that learn
-        super().__init__(model, loss_reduction="mean", strict=False)
+    def __init__(self, module: nn.Module, recorder: Recorder) -> None:
+        super().__init__()
+        self._module = module
+        self._recorder = recorder
 
-    def add_hooks(
-        self, *, loss_reduction: str = "mean", batch_first: bool = True, force_functorch: bool = False
-    ) -> None:
-        """Catch activations and output gradients of every layer that has parameters of its own."""
-        inputs = self._inputs = InputGuard()
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The user's model's."""
+        return self._module(*args, **kwargs)
 
-        def catch(module: nn.Module, args: Any, output: Any) -> None:
-            first = output[0] if isinstance(output, tuple | list) else output
-            recording = self.hooks_enabled and module.training and torch.is_grad_enabled()
-            if recording and isinstance(first, torch.Tensor) and first.requires_grad:
-                token = inputs.admit()
-                self.capture_activations_hook(module, args, output)
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("_module"), name)
 
-                def back(gradient: torch.Tensor) -> None:
-                    inputs.recall(token)
-                    self.capture_backprops_hook(module, None, (gradient,), loss_reduction, batch_first)
+    def __deepcopy__(self, memo: dict[int, Any]) -> nn.Module:
+        return copy.deepcopy(self._module, memo)
 
-                first.register_hook(back)  # type: ignore[no-untyped-call]  # torch carries no type here
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise Misuse(
+            "a private model cannot be pickled: pickles run code, and this one would hold what belongs to the run",
+            where=type(self._module).__name__,
+            fix="save weights with pellucid.train.save of standard(model), or let the run save them",
+        )
 
-        # on the user's module, so that it makes no difference whether it is called directly or through this one
-        handles = [self._module.register_forward_pre_hook(inputs.enter, with_kwargs=True)]
-        self._module.autograd_grad_sample_hooks = self.autograd_grad_sample_hooks = handles
-        for module in self.iterate_submodules(self._module):
-            if type(module) in (DPRNN, DPLSTM, DPGRU):  # their RNNLinear parts are caught instead
-                continue
-            if force_functorch or type(module) not in self.GRAD_SAMPLERS:
-                prepare_layer(module, batch_first=batch_first)
-            handles.append(module.register_forward_hook(catch))
-        handles.append(self._module.register_forward_hook(inputs.leave, always_call=True))
-        self.enable_hooks()
-
-    def expect(self, rows: torch.Tensor | None) -> None:
-        """Admit gradients of exactly these rows, or, with None, of any until the next batch, which drops them."""
-        self._inputs.expect(rows)
-
-    def forget(self) -> None:
-        """Drop what forward and backward passes left behind."""
-        for module in self._module.modules():
-            vars(module).pop("activations", None)
-            vars(module).pop("max_batch_len", None)
-        for parameter in self._module.parameters():
-            parameter.grad_sample = None
-            parameter._forward_counter = 0
-            vars(parameter).pop("_current_grad_sample", None)
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """The user's model's: names without prefix."""
+        return self._module.state_dict(*args, **kwargs)
 
     def to_standard_module(self) -> nn.Module:
-        """The user's model again, without hooks."""
-        self.forget()
-        self.remove_hooks()
-        for parameter in self._module.parameters():
-            for name in ("grad_sample", "_forward_counter"):
-                vars(parameter).pop(name, None)
-        return self._module  # type: ignore[no-any-return]  # Opacus carries no types
-
-
-class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus carries no types
-    """The user's optimizer, stepping on clipped and noisy gradients only."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer, plan: Plan, batches: Batches) -> None:
-        super().__init__(
-            optimizer,
-            noise_multiplier=plan.noise_multiplier,
-            max_grad_norm=plan.clip,
-            expected_batch_size=plan.normaliser,
-            loss_reduction="mean",
-        )
-        self._plan = plan
-        self._batches = batches
-
-    def step(self, closure: Callable[[], float] | None = None) -> None:
-        """Clip, sum, add noise, divide by the expected batch, and let the user's optimizer step.
-
-        Raises:
-            Misuse: There is no batch to step on, no or more than one backward pass, the weights were changed outside,
-                there are step hooks, or the noise multiplier, clip or expected batch is no longer the plan's.
-            UnsupportedModel: A per-example gradient is not there for every row of the batch.
-        """
-        if closure is not None:
-            raise Misuse("a closure would look at the data again", where="optimizer.step", fix="call step() without")
-        with self._batches.lock:
-            self._step()
-
-    def _step(self) -> None:
-        rows, empty = self._batches.begin_step()
-        check_hooks(self.original_optimizer)
-        check_numbers(self.original_optimizer)
-        plan = self._plan
-        check_plan(self, plan)
-        gradients = per_example(self.params, rows)
-        summed = clipped_sum(gradients, self.params, plan.clip, empty)
-        std = plan.noise_multiplier * plan.clip
-        noisy = summed.add_(self._batches.noise.normals(len(summed)), alpha=std).div_(plan.normaliser)
-        place = 0
-        for p in self.params:
-            p.grad = noisy[place : place + p.numel()].view(p.shape).to(p.dtype)
-            place += p.numel()
-        self._batches.count_step()
-        self.original_optimizer.step()
-        self._batches.end_step()
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear gradients and per-example gradients."""
-        for p in self.params:
-            p.grad_sample = None
-        self.original_optimizer.zero_grad(set_to_none)
-
-    def attach_step_hook(self, fn: Callable[[DPOptimizer], None]) -> None:
-        """Refused: steps are counted by the engine, and a hook could look at gradients before noise."""
-        raise Misuse("hooks are not admitted here", where="optimizer.attach_step_hook", fix="use on_step of private()")
-
-    register_step_pre_hook = register_step_post_hook = attach_step_hook
-
-    def signal_skip_step(self, do_skip: bool = True) -> None:
-        """Refused: a step that is skipped is a step that nobody accounts."""
-        raise Misuse("a step cannot be skipped", where="optimizer.signal_skip_step", fix="choose a smaller batch")
-
-
-def _check_layers(model: nn.Module) -> None:
-    """Layers that Opacus differentiates by functorch may hold no buffer of their own.
-
-    Raises:
-        UnsupportedModel: One does; named.
-    """
-    for name, module in model.named_modules():
-        own = any(parameter.requires_grad for parameter in module.parameters(recurse=False))
-        known = type(module) in PrivateModel.GRAD_SAMPLERS or type(module) in (DPRNN, DPLSTM, DPGRU)
-        if own and not known and next(module.buffers(), None) is not None:
-            raise UnsupportedModel(
-                "a layer with parameters of its own also holds a buffer, and cannot be differentiated by example",
-                where=f"{name or 'the model'} ({type(module).__name__})",
-                fix="hold the buffer in a module around the layer",
-            )
+        """The user's own module again, as it was before: not private, and not fit for a further step of the run."""
+        self._recorder.release()
+        return self._module

@@ -7,99 +7,66 @@ and generated rows, never a private one; guards before each step see the optimiz
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.optim import optimizer as torch_optimizer
+from torch.utils._pytree import tree_leaves, tree_map
 
-from pellucid.errors import Misuse, PellucidError, UnsupportedModel
-from pellucid.train.probe import changed_state, coupled_rows, generated
+from pellucid.errors import Misuse, PellucidError
+from pellucid.train.patches import Patch
+from pellucid.train.probe import ROWS, call, generated, generated_tree, in_training_mode
+from pellucid.train.unsound import by_kind, by_pass
 
 if TYPE_CHECKING:
     from pellucid.privacy import Plan
 
-__all__ = ["check_hooks", "check_model", "check_numbers", "check_optimizer", "check_plan", "problems"]
+__all__ = [
+    "check_hooks",
+    "check_loss",
+    "check_model",
+    "check_numbers",
+    "check_optimizer",
+    "check_plan",
+    "problems",
+    "rows_like",
+]
 
-_BATCH_NORM = nn.modules.batchnorm._BatchNorm
+_OPTIMIZERS = ("torch.optim", "pellucid.train.adam")
 _NEEDS_MORE_THAN_GRADIENTS = (torch.optim.LBFGS, torch.optim.SparseAdam)
 
 
-def problems(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> list[PellucidError]:
+def problems(model: nn.Module, like: Any, dtype: torch.dtype = torch.float32) -> list[PellucidError]:
     """Everything that makes ``model`` unsound under DP-SGD, as errors that name the layer and the remedy.
 
     Args:
-        model: Takes a tensor ``(rows, *shape)`` of ``dtype``, gives ``(rows, …)`` floats.
-        shape: Shape of one row.
-        dtype: Type of a row.
+        model: Takes rows and gives as many rows of floats.
+        like: The shape of one row, as a tuple of whole numbers; or rows, of which only shape and type are read.
+        dtype: Type of a row, if ``like`` is a shape.
 
     Returns:
         No error means sound. The probes run only if no layer is unsound by its kind.
     """
-    found: list[PellucidError] = []
-    for name, module in model.named_modules():
-        where = f"{name or 'the model'} ({type(module).__name__})"
-        if isinstance(module, _BATCH_NORM):
-            found.append(
-                UnsupportedModel(
-                    "batch normalisation mixes people with each other, and keeps their means, even when frozen",
-                    where=where,
-                    fix="use GroupNorm or LayerNorm",
-                )
-            )
-        elif isinstance(module, nn.modules.instancenorm._InstanceNorm) and module.track_running_stats:
-            found.append(
-                UnsupportedModel(
-                    "running statistics learn from the data without noise",
-                    where=where,
-                    fix="set track_running_stats=False",
-                )
-            )
-    found += [
-        UnsupportedModel(
-            "the parameter has no shape yet", where=name, fix="run one forward pass on made-up rows, or give the shapes"
-        )
-        for name, parameter in model.named_parameters()
-        if isinstance(parameter, nn.parameter.UninitializedParameter)
-    ]
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        found.append(UnsupportedModel("no parameter is trainable", where=type(model).__name__))
-    return found or _probed(model, shape, dtype)
+    found = by_kind(model) or by_pass(model, rows_like(like, dtype))
+    return [problem for _, _, problem in found]
 
 
-def _probed(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> list[PellucidError]:
-    x = generated(shape, dtype)
-    try:
-        state = changed_state(model, x)
-        if state is not None:
-            return [
-                UnsupportedModel(
-                    "a training forward pass changes this tensor: it learns from the data without clipping and noise",
-                    where=state,
-                    fix="remove it, or fill it from public knowledge and keep it constant",
-                )
-            ]
-        if coupled_rows(model, x):
-            return [
-                UnsupportedModel(
-                    "the output for one row depends on the other rows of the batch, so one person's influence cannot "
-                    "be bounded",
-                    where=type(model).__name__,
-                    fix="compute every row on its own: no mean, maximum, sort or attention over the batch",
-                )
-            ]
-    except UnsupportedModel as error:
-        return [error]
-    return []
+def rows_like(like: Any, dtype: torch.dtype = torch.float32) -> Any:
+    """Generated rows of the shape ``like``, or like the rows ``like``."""
+    if isinstance(like, tuple) and all(isinstance(size, int) for size in like):
+        return generated(like, dtype)
+    return generated_tree(like)
 
 
-def check_model(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def check_model(model: nn.Module, like: Any) -> None:
     """Raise the first of :func:`problems`.
 
     Raises:
         UnsupportedModel: The model is unsound under DP-SGD.
     """
-    for problem in problems(model, shape, dtype):
+    for problem in problems(model, like):
         raise problem
 
 
@@ -111,13 +78,13 @@ def check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
             parameters of ``model``; it has step hooks; or model or optimizer is private already.
     """
     kind = type(optimizer).__name__
-    if any(hasattr(parameter, "grad_sample") for parameter in model.parameters()):
+    if any(isinstance(vars(module).get("forward"), Patch) for module in model.modules()):
         raise Misuse(
             "the model is private already: one model, one optimizer, one run",
             where=type(model).__name__,
             fix="put all parameters into one optimizer, or start another run with a new model",
         )
-    if not type(optimizer).__module__.startswith("torch.optim") or isinstance(optimizer, _NEEDS_MORE_THAN_GRADIENTS):
+    if not type(optimizer).__module__.startswith(_OPTIMIZERS) or isinstance(optimizer, _NEEDS_MORE_THAN_GRADIENTS):
         raise Misuse(
             "this optimizer may look at more than the noisy gradient",
             where=kind,
@@ -147,6 +114,75 @@ def check_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
             )
     check_hooks(optimizer)
     check_numbers(optimizer)
+
+
+def check_loss(model: nn.Module, loss: Callable[[Any, Any], torch.Tensor], x: Any, y: Any, reduction: str) -> None:
+    """Hold the loss against what it is said to do, on made-up rows.
+
+    Args:
+        model: The model, not private at this moment or at rest.
+        loss: Takes outputs and targets, gives one number.
+        x: Of inputs, only shape and type are read.
+        y: Of targets, only shape and type are read; made-up ones are 0 or 1.
+        reduction: ``mean`` or ``sum``.
+
+    Raises:
+        Misuse: It gives no number, sums where it is said to average or the other way round, or what it says of one row
+            depends on another.
+    """
+    name = getattr(loss, "__name__", type(loss).__name__)
+    with in_training_mode(model):
+        with torch.no_grad():
+            outputs = call(model, generated_tree(x))
+        targets = tree_map(_made_up_target, y)
+        whole = _loss_gradient(loss, outputs, targets, name)
+        share, other_share = (ROWS, 1) if reduction == "mean" else (1, ROWS)
+        for row in range(ROWS):
+            alone = _loss_gradient(loss, _row(outputs, row), _row(targets, row), name)
+            for one, other in zip(whole, alone, strict=True):
+                if _close(one[row] * share, other[0]):
+                    continue
+                if _close(one[row] * other_share, other[0]):
+                    right = "sum" if reduction == "mean" else "mean"
+                    what = f"the loss does not {'average' if reduction == 'mean' else 'sum'} over the rows of the batch"
+                    raise Misuse(what, where=name, fix=f'say reduction="{right}"')
+                raise Misuse(
+                    "what the loss says of one row depends on the other rows of the batch",
+                    where=name,
+                    fix="use a loss that is a mean or a sum over rows: one person must not change others' gradients",
+                )
+
+
+def _made_up_target(leaf: torch.Tensor) -> torch.Tensor:
+    return generated(tuple(leaf.shape[1:]), torch.int64, ROWS, 7).to(leaf.device, leaf.dtype)
+
+
+def _row(tree: Any, row: int) -> Any:
+    return tree_map(lambda leaf: leaf[row : row + 1], tree)
+
+
+def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return bool(torch.allclose(one, other, rtol=1e-3, atol=1e-6))
+
+
+def _loss_gradient(
+    loss: Callable[[Any, Any], torch.Tensor], outputs: Any, targets: Any, name: str
+) -> list[torch.Tensor]:
+    """Gradients of the loss at the outputs."""
+    with torch.enable_grad():
+        leaves = tree_map(lambda t: t.detach().requires_grad_(t.is_floating_point()), outputs)
+        try:
+            value = loss(leaves, targets)
+            wanted = [leaf for leaf in tree_leaves(leaves) if leaf.requires_grad]
+            found: tuple[torch.Tensor | None, ...] = torch.autograd.grad(value, wanted, allow_unused=True)
+        except Exception as error:
+            said = (str(error).splitlines() or [""])[0]
+            raise Misuse(
+                f"the loss failed on made-up rows: {type(error).__name__}: {said}",
+                where=name,
+                fix="give the function that the loop calls as loss(outputs, targets), which gives one number",
+            ) from error
+    return [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(wanted, found, strict=True)]
 
 
 def check_hooks(optimizer: torch.optim.Optimizer) -> None:

@@ -6,87 +6,73 @@ person's: mixup, resampling or any other blend of rows outside the module would 
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch.utils._pytree import tree_flatten, tree_map
 
-from pellucid.errors import Misuse
 from pellucid.train.state import same
 
-__all__ = ["InputGuard"]
+__all__ = ["Expected", "leaves", "mapped"]
 
-_HARMLESS = (bool, int, float, str, type(None))
+_ADMITTED = (torch.Tensor, bool, int, float, str, type(None))
 
 
-class InputGuard:
-    """Follows the forward passes of one module, and admits gradients only of the rows of the batch."""
+class Expected:
+    """The rows that a forward pass must be given.
+
+    Attributes:
+        watching: False between a step and the next batch, when nothing counts.
+    """
 
     def __init__(self) -> None:
-        self._watching = True  # until the first batch only the way through the module is held to
-        self._rows: torch.Tensor | None = None
-        self._draw = object()
-        self._open: dict[int, list[bool]] = {}  # by thread: for every pass under way, whether its rows are right
+        self.watching = True  # until the first batch only the way through the module is held to
+        self._rows: list[torch.Tensor] | None = None
 
-    def expect(self, rows: torch.Tensor | None) -> None:
-        """Hold to ``rows`` from here on, of which a copy is kept; None lets go until the next batch."""
-        self._watching = rows is not None
-        self._rows = None if rows is None else rows.clone()
-        self._draw = object()
-        self._open.clear()
+    def hold(self, rows: Any | None) -> None:
+        """Hold to ``rows`` (a tensor, or tensors in dictionaries, lists and tuples), of which a copy is kept."""
+        self.watching = rows is not None
+        self._rows = None if rows is None else [leaf.clone() for leaf in leaves(rows)]
 
-    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Forward pre-hook of the module: look at the rows before anything can write to them."""
-        passes = self._open.setdefault(threading.get_ident(), [])
-        # a module that calls itself gives hidden rows to the inner pass
-        passes.append(passes[0] if passes else self._right([*args, *kwargs.values()]))
+    def judge(self, inputs: Sequence[Any]) -> tuple[int, bool]:
+        """How many rows a forward pass was given, and whether they are the right ones.
 
-    def leave(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
-        """Forward hook of the module, also after an error."""
-        passes = self._open.get(threading.get_ident())
-        if passes:
-            passes.pop()
-
-    def admit(self) -> object:
-        """Called when a layer is about to be recorded; gives a token of the batch for :meth:`recall`.
-
-        Raises:
-            Misuse: The module was given other rows than those of the batch, or the layer was called on its own.
+        Right is at least one tensor, each of which is one of the batch's, cast or moved at most; no gradient is asked
+        for them. Plain numbers, texts and flags may go along.
         """
-        passes = self._open.get(threading.get_ident())
-        if self._watching and not passes:
-            raise Misuse(
-                "a layer was called on its own, outside a forward pass of the model",
-                where="model",
-                fix="call the model that private() returned on the rows of the batch, without activation checkpointing",
-            )
-        if self._watching and passes and not passes[0]:
-            raise Misuse(
-                "the rows are not those that batches gave: each row must be one person's, without mixup or resampling",
-                where="model",
-                fix="call the model on exactly the rows of the batch; put any change of a row inside the module",
-            )
-        return self._draw
-
-    def recall(self, token: object) -> None:
-        """Called when a gradient comes back to a layer.
-
-        Raises:
-            Misuse: Its forward pass was made before the present batch was drawn.
-        """
-        if token is not self._draw:
-            raise Misuse(
-                "a backward pass through a forward pass of another batch",
-                where="loss.backward",
-                fix="call model(x) and loss.backward() on the rows of the present batch",
-            )
-
-    def _right(self, inputs: list[Any]) -> bool:
+        if self._rows is not None and len(self._rows) == 1 and len(inputs) == 1:  # the usual case, quickly
+            value, rows = inputs[0], self._rows[0]
+            alike = type(value) is torch.Tensor and value.dtype == rows.dtype and not value.requires_grad
+            if alike and value.device == rows.device and torch.equal(value, rows):  # False if shapes differ
+                return len(rows), True
+        given = leaves(inputs)
+        tensors = [value for value in given if isinstance(value, torch.Tensor)]
+        count = len(tensors[0]) if tensors and tensors[0].dim() else 0
         if self._rows is None:
-            return True
-        given = [value for value in inputs if not isinstance(value, _HARMLESS)]
-        if len(given) != 1 or not isinstance(given[0], torch.Tensor):
-            return False
-        # moved like the input, so that a cast or another device makes no difference
-        return same(given[0].detach(), self._rows.to(given[0].device, given[0].dtype))
+            return count, True
+        if not tensors or any(not isinstance(value, _ADMITTED) for value in given):
+            return count, False
+        return count, all(not value.requires_grad and self._known(value) for value in tensors)
+
+    def _known(self, value: torch.Tensor) -> bool:
+        # moved like the input, so that a cast, another device or another shape of a row makes no difference
+        return any(
+            value.shape[:1] == rows.shape[:1]
+            and value.numel() == rows.numel()
+            and same(value.detach().reshape(rows.shape), rows.to(value.device, value.dtype))
+            for rows in self._rows or ()
+        )
+
+
+def leaves(tree: Any) -> list[Any]:
+    """What ``tree`` holds; a bare tensor, the usual case, without a detour."""
+    if isinstance(tree, torch.Tensor):
+        return [tree]
+    found: list[Any] = tree_flatten(tree)[0]
+    return found
+
+
+def mapped(change: Callable[[torch.Tensor], Any], tree: Any) -> Any:
+    """``tree`` with every tensor changed; a bare tensor without a detour."""
+    return change(tree) if isinstance(tree, torch.Tensor) else tree_map(change, tree)

@@ -5,30 +5,29 @@ The probes never see a private row, and leave the model, its mode and the global
 
 from __future__ import annotations
 
-import abc
 import contextlib
+import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 from pellucid.errors import UnsupportedModel
 
-__all__ = ["PerExample", "changed_state", "check_gradients", "coupled_rows", "generated", "in_training_mode"]
-
-
-class PerExample(nn.Module):
-    """A module that leaves per-example gradients in ``parameter.grad_sample`` after a backward pass."""
-
-    @abc.abstractmethod
-    def forget(self) -> None:
-        """Drop what forward and backward passes left behind."""
-
-    @abc.abstractmethod
-    def expect(self, rows: torch.Tensor | None) -> None:
-        """Admit gradients of exactly these rows, or, with None, of any until the next batch, which drops them."""
+__all__ = [
+    "blends",
+    "call",
+    "changed_state",
+    "close",
+    "coupled_rows",
+    "forward",
+    "generated",
+    "generated_tree",
+    "in_training_mode",
+]
 
 
 ROWS: Final = 4
@@ -44,6 +43,12 @@ def generated(shape: tuple[int, ...], dtype: torch.dtype, rows: int = ROWS, stre
     if dtype.is_floating_point:
         return (torch.rand((rows, *shape), generator=generator, dtype=torch.float64) * 2 - 1).to(dtype)
     return torch.randint(0, 2, (rows, *shape), generator=generator).to(dtype)
+
+
+def generated_tree(like: Any, rows: int = ROWS, stream: int = 0) -> Any:
+    """:func:`generated` rows in the structure of ``like``, of which only shapes, past the first dimension, are read."""
+    count = itertools.count(stream)
+    return tree_map(lambda leaf: generated(tuple(leaf.shape[1:]), leaf.dtype, rows, next(count)).to(leaf.device), like)
 
 
 @contextlib.contextmanager
@@ -63,7 +68,7 @@ def in_training_mode(model: nn.Module) -> Iterator[None]:
                     buffer.copy_(before)
 
 
-def changed_state(model: nn.Module, x: torch.Tensor) -> str | None:
+def changed_state(model: nn.Module, x: Any) -> str | None:
     """The name of a buffer, or of a tensor kept in an attribute, that a training forward pass on ``x`` changes.
 
     Such a tensor learns from the data outside of the clipped, noisy gradient. None if there is none.
@@ -77,7 +82,7 @@ def changed_state(model: nn.Module, x: torch.Tensor) -> str | None:
             _restore(model, before)
 
 
-def coupled_rows(model: nn.Module, x: torch.Tensor) -> bool:
+def coupled_rows(model: nn.Module, x: Any) -> bool:
     """Whether the output for one row of ``x`` depends on another row, in training mode.
 
     Every row is held fixed in turn while all the others are replaced, once by rows of like size, once by much larger
@@ -85,111 +90,83 @@ def coupled_rows(model: nn.Module, x: torch.Tensor) -> bool:
     """
     with in_training_mode(model), torch.no_grad():
         whole = forward(model, x)
-        for row in range(len(x)):
-            for stream, scale in ((1, 1), (2, -7)):
-                other = generated(tuple(x.shape[1:]), x.dtype, len(x), stream)
-                other = other * scale if x.dtype.is_floating_point else 1 - other
-                other[row] = x[row]
-                if not _close(forward(model, other)[row], whole[row]):
+        for row in range(ROWS):
+            for stream, scale in ((10, 1), (20, -7)):
+                other = tree_map(lambda old, new: _instead(old, new, row, scale), x, generated_tree(x, ROWS, stream))  # noqa: B023 - called at once
+                if not _same_row(forward(model, other), whole, row, row):
                     return True
         # with fewer rows dropout draws another mask, so that only models without chance can be asked this
-        steady = _close(forward(model, x, SEED + 1), whole)
-        return steady and not _close(forward(model, x[:1])[0], whole[0])
+        steady = all(close(a, b) for a, b in zip(forward(model, x, SEED + 1), whole, strict=True))
+        return steady and not _same_row(forward(model, tree_map(lambda leaf: leaf[:1], x)), whole, 0, 0)
 
 
-def forward(model: nn.Module, x: torch.Tensor, seed: int = SEED) -> torch.Tensor:
-    """One forward pass with a fixed random state.
+def blends(change: Callable[[torch.Tensor], Any], x: Any) -> str | None:
+    """What is wrong with a change of rows: None if it gives a row for each row, made from that row and chance alone."""
+    for leaf in tree_leaves(x):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(SEED)
+            rows = generated(tuple(leaf.shape[1:]), leaf.dtype, ROWS, 40)
+            whole = change(rows.clone())
+            if not isinstance(whole, torch.Tensor) or len(whole) != ROWS:
+                return "it does not give one row for each row"
+            for row in range(ROWS):
+                for stream, scale in ((41, 1), (42, -7)):
+                    other = _instead(rows, generated(tuple(leaf.shape[1:]), leaf.dtype, ROWS, stream), row, scale)
+                    torch.manual_seed(SEED)
+                    if not close(change(other)[row], whole[row]):
+                        return "what it makes of one row depends on the others"
+    return None
+
+
+def _instead(old: torch.Tensor, new: torch.Tensor, row: int, scale: int) -> torch.Tensor:
+    """Rows like ``new``, but for ``row``, which is that of ``old``."""
+    other = new * scale if old.dtype.is_floating_point else 1 - new if old.dtype != torch.bool else ~new
+    other[row] = old[row]
+    return other
+
+
+def _same_row(one: list[torch.Tensor], other: list[torch.Tensor], here: int, there: int) -> bool:
+    return len(one) == len(other) and all(close(a[here], b[there]) for a, b in zip(one, other, strict=True))
+
+
+def forward(model: nn.Module, x: Any, seed: int = SEED) -> list[torch.Tensor]:
+    """The float tensors that one forward pass with a fixed random state gives.
 
     Raises:
-        UnsupportedModel: It fails, or does not give one tensor with one row of floats for each row of ``x``.
+        UnsupportedModel: It fails, or gives something else than tensors with one row for each row of ``x``.
     """
     torch.manual_seed(seed)
     name = type(model).__name__
+    leaves = tree_leaves(x)
+    rows = len(leaves[0])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            out = model(x)
+            out = call(model, x)
+    except UnsupportedModel:
+        raise
     except Exception as error:
+        shapes = ", ".join(str(tuple(leaf.shape[1:])) for leaf in leaves)
         raise UnsupportedModel(
-            f"a forward pass on {len(x)} generated rows of shape {tuple(x.shape[1:])} failed: "
-            f"{type(error).__name__}: {error}",
+            f"a forward pass on {rows} generated rows of shape {shapes} failed: {type(error).__name__}: {error}",
             where=name,
             fix="make the model accept any number of encoded rows, also one",
         ) from error
-    if not isinstance(out, torch.Tensor) or out.dim() < 1 or len(out) != len(x) or not out.dtype.is_floating_point:
+    found = [leaf for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
+    if not found or any(leaf.dim() < 1 or len(leaf) != rows for leaf in found):
         raise UnsupportedModel(
-            "the model must give one tensor of floats with one row for each input row",
+            "the model must give tensors of floats with one row for each input row",
             where=name,
             fix="return logits of shape (rows, classes)",
         )
-    return out
+    return found
 
 
-def check_gradients(model: PerExample, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    """On generated rows, per-example gradients must be what autograd says.
-
-    Their mean must be the gradient of the mean loss and, unless chance plays a part such as dropout, each must be the
-    gradient of its row alone. A weight used behind its layer's back, or rows mixed up, shows here.
-
-    Raises:
-        UnsupportedModel: They are not, or a backward pass fails.
-    """
-    x = generated(shape, dtype)
-    with in_training_mode(model), torch.enable_grad():
-        try:
-            out, samples, gradients = _backward(model, x, slice(None))
-            _compare(samples, gradients, None, len(x))
-            for row in range(len(x)):
-                alone, _, gradients = _backward(model, x[row : row + 1], slice(row, row + 1))
-                if _close(alone[0], out[row]):
-                    _compare(samples, gradients, row, len(x))
-        finally:
-            for p in model.parameters():
-                p.grad = None
-            model.forget()
-
-
-_Gradients = dict[str, torch.Tensor | None]
-
-
-def _backward(model: PerExample, x: torch.Tensor, rows: slice) -> tuple[torch.Tensor, dict[str, Any], _Gradients]:
-    """Output, per-example gradients and gradients by parameter, of a made-up loss that differs by row."""
-    model.forget()
-    for p in model.parameters():
-        p.grad = None
-    out = forward(model, x)
-    weights = generated(tuple(out.shape[1:]), out.dtype, ROWS, stream=3)[rows]
-    try:
-        loss = (out * weights + out.square()).reshape(len(x), -1).sum(1).mean()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch carries no type here
-    except Exception as error:
-        raise UnsupportedModel(
-            f"per-example gradients failed on generated rows: {type(error).__name__}: {error}",
-            where="the model",
-            fix="build the layer from torch.nn layers, or use Opacus's DP variant of it",
-        ) from error
-    named = [(name.removeprefix("_module."), p) for name, p in model.named_parameters() if p.requires_grad]
-    return out.detach(), {n: getattr(p, "grad_sample", None) for n, p in named}, {n: p.grad for n, p in named}
-
-
-def _compare(samples: dict[str, Any], gradients: _Gradients, row: int | None, rows: int) -> None:
-    """Hold per-example gradients (of ``row``, or their mean) against gradients, up to float32 rounding."""
-    scale = max((float(g.abs().max()) for g in gradients.values() if g is not None and g.numel()), default=0.0)
-    for name, gradient in gradients.items():
-        sample = samples[name]
-        if sample is None and (gradient is None or not gradient.any()):
-            continue
-        right = isinstance(sample, torch.Tensor) and len(sample) == rows
-        if right:
-            found = sample.mean(0) if row is None else sample[row]
-            expected = torch.zeros_like(found) if gradient is None else gradient
-            right = bool(torch.allclose(found, expected, rtol=1e-3, atol=1e-5 * scale))
-        if not right:
-            raise UnsupportedModel(
-                "per-example gradients are not what the gradient says, so clipping would miss a part of it",
-                where=name,
-                fix="use the parameter only through the forward pass of its own layer, with the batch first",
-            )
+def call(model: nn.Module, x: Any) -> Any:
+    """The model on rows: a dictionary goes in by name, a tuple by position, a tensor as it is."""
+    if isinstance(x, dict):
+        return model(**x)
+    return model(*x) if isinstance(x, tuple) else model(x)
 
 
 def _tensors(model: nn.Module) -> list[tuple[str, torch.Tensor]]:
@@ -220,6 +197,7 @@ def _differs(tensor: torch.Tensor, before: tuple[torch.Tensor, torch.Tensor] | N
     return not torch.equal(tensor.nan_to_num(), before[1].nan_to_num())
 
 
-def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
+def close(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors are the same up to the rounding of another order of summation."""
     # kernels may sum in another order when the shape changes, so the last bits are not held against the model
     return one.shape == other.shape and bool(torch.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True))

@@ -1,36 +1,51 @@
-"""The model between two steps: nothing but the engine may change it.
-
-Tensors are compared with a copy, at the cost of one pass over the parameters, not over per-example gradients.
-"""
+"""The model between two steps: nothing but the engine may change it."""
 
 from __future__ import annotations
+
+import operator
+from typing import Final
 
 import torch
 from torch import nn
 
 from pellucid.errors import Misuse
+from pellucid.train.workers import local
 
 __all__ = ["StateGuard", "same"]
+
+SMALL: Final = 1 << 16  # elements
+_WHOLE: Final = (nn.Parameter, torch.Tensor)  # types that are never sharded, seen at one glance
 
 
 class StateGuard:
     """Notices when anything but the engine changes the model between two steps.
 
-    Parameters, also frozen ones, and buffers are compared value by value with a copy, which also catches changes
-    through ``.data`` or another optimizer. Frozen parameters and buffers must also be the same objects.
+    Parameters, also frozen ones, and buffers are held by value, which also catches changes through ``.data`` or another
+    optimizer: small tensors against a copy, large ones by the sum of their words modulo 2**64, which any single change
+    alters, at a twentieth of the cost of a copy. Frozen parameters and buffers must also be the same objects.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        self._copies = [p.detach().clone() for _, p in self._trainable]
+        self._trainable = [(name, p, Mark(p)) for name, p in model.named_parameters() if p.requires_grad]
+        self._known = {id(p) for _, p, _ in self._trainable}
         self._model = model
-        self._constant = {name: (tensor, tensor.detach().clone()) for name, tensor in self._constants().items()}
+        self._constant = {name: (tensor, Mark(tensor)) for name, tensor in self._constants().items()}
+        self._tensors = _tensors(model)
 
     def remember(self) -> None:
-        """Take the present state as the right one."""
-        with torch.no_grad():
-            for (_, parameter), copy in zip(self._trainable, self._copies, strict=True):
-                copy.copy_(parameter)
+        """Take the present trainable parameters as the right ones."""
+        for _, parameter, mark in self._trainable:
+            mark.take(parameter)
+
+    def touched(self) -> None:
+        """A quick look, at version counters only.
+
+        Raises:
+            Misuse: A trainable parameter was written to.
+        """
+        for name, parameter, mark in self._trainable:
+            if local(parameter)._version != mark.version or not parameter.requires_grad:
+                raise self._misuse(name)
 
     def check(self) -> None:
         """Compare.
@@ -38,18 +53,26 @@ class StateGuard:
         Raises:
             Misuse: A parameter or buffer was changed, replaced, frozen or made trainable since :meth:`remember`.
         """
-        for (name, parameter), copy in zip(self._trainable, self._copies, strict=True):
-            if not parameter.requires_grad or not same(parameter.detach(), copy):
+        for name, parameter, mark in self._trainable:
+            if not parameter.requires_grad or not mark.holds(parameter):
                 raise self._misuse(name)
-        now = self._constants()
+        now = _tensors(self._model)
+        if len(now) == len(self._tensors) and all(map(operator.is_, now, self._tensors)):  # no need of names
+            for name, (tensor, mark) in self._constant.items():
+                if not mark.holds(tensor):
+                    raise self._misuse(name)
+            return
+        self._compare(self._constants())
+        self._tensors = now
+
+    def _compare(self, now: dict[str, torch.Tensor]) -> None:
         for name in sorted(now.keys() | self._constant.keys()):
             known = self._constant.get(name)
-            if known is None or now.get(name) is not known[0] or not same(known[0].detach(), known[1]):
+            if known is None or now.get(name) is not known[0] or not known[1].holds(known[0]):
                 raise self._misuse(name)
 
     def _constants(self) -> dict[str, torch.Tensor]:
-        known = {id(p) for _, p in self._trainable}
-        frozen = {name: p for name, p in self._model.named_parameters() if id(p) not in known}
+        frozen = {name: p for name, p in self._model.named_parameters() if id(p) not in self._known}
         return {**frozen, **dict(self._model.named_buffers())}
 
     @staticmethod
@@ -59,6 +82,63 @@ class StateGuard:
             where=name.removeprefix("_module."),
             fix="step only the optimizer that private() returned; change weights before it or after the run",
         )
+
+
+def _tensors(model: nn.Module) -> list[torch.Tensor | None]:
+    """Parameters and buffers of every module, in order: what ``named_parameters`` and ``named_buffers`` look through."""
+    found: list[torch.Tensor | None] = []
+    waiting: list[nn.Module | None] = [model]
+    seen = set()
+    while waiting:
+        module = waiting.pop()
+        if module is None or module in seen:
+            continue
+        seen.add(module)
+        found += module._parameters.values()
+        found += module._buffers.values()
+        waiting += module._modules.values()
+    return found
+
+
+class Mark:
+    """What a tensor was.
+
+    Attributes:
+        version: Of the tensor's counter of writes.
+    """
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        tensor = local(tensor)
+        words = tensor.numel() * tensor.element_size() % 8 == 0
+        self._copy = None if words and tensor.numel() > SMALL and tensor.is_contiguous() else tensor.detach().clone()
+        self._sum = 0
+        self.take(tensor)
+
+    def take(self, tensor: torch.Tensor) -> None:
+        """The present value is the right one."""
+        tensor = _plain(tensor)
+        self.version = tensor._version
+        if self._copy is None:
+            self._sum = _words(tensor)
+        else:
+            self._copy.copy_(tensor)
+
+    def holds(self, tensor: torch.Tensor) -> bool:
+        """Whether ``tensor`` has that value."""
+        tensor = _plain(tensor)
+        if self._copy is None:
+            return tensor.is_contiguous() and _words(tensor) == self._sum
+        return same(tensor, self._copy)
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    """This process's part of ``tensor``, without a graph."""
+    return tensor.detach() if type(tensor) in _WHOLE else local(tensor).detach()
+
+
+def _words(tensor: torch.Tensor) -> int:
+    """Sum of the 64-bit words of ``tensor`` modulo 2**64."""
+    return int(tensor.view(-1).view(torch.int64).sum())
 
 
 def same(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -15,7 +15,7 @@ from torch import nn
 
 from pellucid.errors import BadData, Tampered
 
-__all__ = ["architecture", "load", "save"]
+__all__ = ["architecture", "load", "save", "write_whole"]
 
 
 def save(module: nn.Module, path: Path) -> str:
@@ -35,6 +35,12 @@ def save(module: nn.Module, path: Path) -> str:
             raise BadData("a weight is not finite", where=name, fix="train with a smaller learning rate")
         tensors[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
     data = write_tensors(tensors)
+    write_whole(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put ``data`` in the place of what is at ``path``: durable when this returns, and whole or not at all."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -50,7 +56,6 @@ def save(module: nn.Module, path: Path) -> str:
         os.fsync(folder)  # the name, too, survives a power cut
     finally:
         os.close(folder)
-    return hashlib.sha256(data).hexdigest()
 
 
 def load(path: Path, module: nn.Module, *, sha256: str) -> nn.Module:

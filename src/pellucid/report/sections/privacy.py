@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from pellucid.report.blocks import ABSENT, Block, Cell, Figure, Prose, Section, Table, text
 from pellucid.report.charts import Bounds, Budget
@@ -51,18 +52,9 @@ def privacy(report: ReportInput) -> Section:
                 "one by nature, so a greater number there is expected."
             )
         )
-    events = [
-        (
-            event.words("kind"),
-            _digits(event, "sample_rate"),
-            _digits(event, "noise_multiplier"),
-            event.exact("count"),
-        )
-        for event in reader.readers("events")
-    ]
-    columns = ("Event", "Sample rate", "Noise multiplier", "Count")
+    events = list(reader.readers("events"))
     if events:
-        blocks.append(Table("privacy-events", "What the accountant composed", columns, tuple(events)))
+        blocks.append(_composed(events))
     blocks.append(Prose("What this does not cover:", _uncovered(report, reader)))
     shown = ("epsilon", "delta", "accountant", "second_opinion", "adjacency", "unit", "noise_multiplier", "sample_rate")
     blocks += others(evidence, *shown, "steps", "max_grad_norm", "events")
@@ -70,6 +62,23 @@ def privacy(report: ReportInput) -> Section:
     blocks += ledger
     blocks.append(how_table(evidence))
     return Section("privacy", title, question, "shown", tuple(blocks))
+
+
+def _composed(events: Sequence[Reader]) -> Table:
+    """The events, with their bands if one has any."""
+    banded = any(event.get("bands") is not None for event in events)
+    rows: list[tuple[Cell, ...]] = [
+        (
+            event.words("kind"),
+            _digits(event, "sample_rate"),
+            _digits(event, "noise_multiplier"),
+            event.exact("count"),
+            *([event.exact("bands")] if banded else []),
+        )
+        for event in events
+    ]
+    columns = ("Event", "Sample rate", "Noise multiplier", "Count", *(["Bands"] if banded else []))
+    return Table("privacy-events", "What the accountant composed", columns, tuple(rows))
 
 
 def _promise(reader: Reader) -> str:

@@ -1,0 +1,154 @@
+"""Reservations on this machine: which run is alive, which was killed, and which of those can go on."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from pellucid.errors import Misuse, PellucidError
+from pellucid.log.entries import Entry, seal_record
+from pellucid.project.project import Project
+
+__all__ = ["abandoned", "clear", "folder", "interrupted", "lock", "relock", "settle_abandoned", "unfinished", "unlock"]
+
+
+def folder(project: Project, reservation: str) -> Path:
+    """Where the checkpoints of a run are."""
+    return project.layout.root / "runs" / reservation
+
+
+def _lock_path(project: Project, reservation: str) -> Path:
+    return project.layout.root / "runs" / f"{reservation}.lock"
+
+
+def lock(project: Project, reservation: str) -> TextIO:
+    """A file this process holds locked as long as the run lives, so that others can tell a dead run from a live one."""
+    path = _lock_path(project, reservation)
+    path.parent.mkdir(exist_ok=True)
+    file = path.open("a", encoding="utf-8")  # not "w": the name in it is the holder's, until it is ours
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise
+    file.truncate(0)
+    file.write(f"{socket.gethostname()} {os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def relock(project: Project, entry: Entry) -> TextIO:
+    """The lock of a run that was killed, if it is still open.
+
+    Raises:
+        Misuse: It is running, or was settled.
+    """
+    label, reservation = entry.body["run"], entry.body["reservation"]
+    try:
+        file = lock(project, reservation)
+    except BlockingIOError:
+        raise Misuse("this run is still running, in another process", where=label, fix="wait, or stop it") from None
+    if reservation in _settled(project):
+        unlock(project, reservation, file)
+        raise Misuse("this run is settled, so that nothing can go on", where=label, fix="train a new version")
+    return file
+
+
+def unlock(project: Project, reservation: str, file: TextIO) -> None:
+    """The run is over."""
+    _lock_path(project, reservation).unlink(missing_ok=True)
+    file.close()
+
+
+def _settled(project: Project) -> set[str]:
+    return {entry.body["reservation"] for entry in project.counted() if entry.kind == "settle"}
+
+
+def _dead(project: Project) -> list[Entry]:
+    """Reservations without settlement whose process, on this machine, is gone."""
+    settled = _settled(project)
+    dead = []
+    for entry in project.counted():
+        if entry.kind != "reserve" or entry.body["reservation"] in settled:
+            continue
+        path = _lock_path(project, entry.body["reservation"])
+        if path.exists() and _free(path):
+            dead.append(entry)
+    return dead
+
+
+def _free(path: Path) -> bool:
+    with path.open(encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def interrupted(project: Project) -> list[Entry]:
+    """Reservations of runs that were killed and can be resumed: there is a checkpoint, and no model yet."""
+    finished = {
+        entry.evidence.subject.name
+        for entry in project.counted()
+        if entry.kind == "evidence" and entry.evidence.kind == "training"
+    }
+    return [
+        entry
+        for entry in _dead(project)
+        if entry.body["run"] not in finished and any(folder(project, entry.body["reservation"]).glob("step-*.json"))
+    ]
+
+
+def abandoned(project: Project) -> list[Entry]:
+    """Reservations of runs that were killed and cannot be resumed."""
+    waiting = {entry.index for entry in interrupted(project)}
+    return [entry for entry in _dead(project) if entry.index not in waiting]
+
+
+def unfinished(project: Project) -> list[str]:
+    """What runs that were killed left behind, in plain sentences."""
+    waiting = {entry.index for entry in interrupted(project)}
+    return [_tell(entry, waits=entry.index in waiting) for entry in _dead(project)]
+
+
+def _tell(entry: Entry, *, waits: bool) -> str:
+    run, dataset = entry.body["run"], entry.body["dataset"]
+    rest = (
+        f"pellucid train {run} --resume goes on from its last checkpoint."
+        if waits
+        else f"nothing else was lost. See pellucid budget {dataset}."
+    )
+    return (
+        f"run {run} stopped without settling (killed, or the machine went down). Its whole plan, epsilon "
+        f"{entry.body['epsilon']:g}, stays counted for {dataset}; {rest}"
+    )
+
+
+def settle_abandoned(project: Project) -> None:
+    """Record that abandoned runs count in full. Failure to do so changes nothing: they count in full unsettled too."""
+    if not abandoned(project):
+        return
+    try:
+        with project.writing() as writer:
+            dead = abandoned(project)  # asked again with the log locked, so that two commands at once settle it once
+            for entry in dead:
+                steps = sum(int(event["count"]) for event in entry.body["events"])
+                fields = {"reservation": entry.body["reservation"], "status": "abandoned", "steps": steps}
+                writer.append(seal_record("settle", fields, project.identity.signing, project.moment()))
+    except PellucidError as error:
+        sys.stderr.write(f"{error}\n")
+        return
+    for entry in dead:
+        clear(project, entry.body["reservation"])
+        _lock_path(project, entry.body["reservation"]).unlink(missing_ok=True)
+
+
+def clear(project: Project, reservation: str) -> None:
+    """Remove the checkpoints of a run that is settled."""
+    shutil.rmtree(folder(project, reservation), ignore_errors=True)

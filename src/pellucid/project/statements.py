@@ -1,0 +1,158 @@
+"""What a governed run states of itself: the data, the training, the privacy, the provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from pellucid.evidence import Evidence, Subject
+from pellucid.log.entries import Entry
+from pellucid.privacy import Ledger, accounting
+from pellucid.project import data
+from pellucid.project.project import stamp
+
+if TYPE_CHECKING:
+    import torch
+
+    from pellucid.privacy import Plan
+    from pellucid.project.run import Run
+    from pellucid.train import Factory, Recipe
+
+__all__ = ["dataset_evidence", "describe", "privacy_evidence", "provenance_evidence", "training_evidence"]
+
+_OPTIONS: Final = ("clipping", "mechanism", "bands", "augmentations")  # of a plan; in its record where they say more
+
+
+def dataset_evidence(sealed: data.Sealed) -> Evidence:
+    """What was declared about the data: public knowledge, no count of anybody."""
+    schema = sealed.schema
+    values = {
+        "name": sealed.name,
+        "version": sealed.version,
+        "units": schema.units,
+        "unit": schema.unit,
+        "target": schema.target,
+        "columns": [{"name": c.name, "type": c.type, "sensitivity": c.sensitivity} for c in schema.columns.values()],
+        "purposes": list(schema.purposes),
+        "retention": schema.retention.isoformat() if schema.retention else None,
+        "manifest": sealed.manifest_sha256,
+    }
+    subject = Subject(sealed.label, sealed.manifest_sha256)
+    return Evidence("dataset", subject, values, stamp({"method": "declared by the schema"}), "public")
+
+
+def training_evidence(
+    run: Run,
+    subject: Subject,
+    module: torch.nn.Module,
+    *,
+    optimizer: Mapping[str, Any],
+    recipe: Recipe | None,
+    factory: Factory | None,
+    lost: Sequence[int],
+) -> Evidence:
+    """How the model was trained.
+
+    Args:
+        run: The run.
+        subject: The model.
+        module: Its plain module.
+        optimizer: As :func:`describe` says.
+        recipe: If it was trained by one.
+        factory: If one is recorded.
+        lost: For each time that the run was resumed, the steps that count as taken and that its weights never saw.
+    """
+    from pellucid import train
+
+    plan, taken = run.plan, run.steps_taken
+    architecture, parameters = train.architecture(module)
+    values = {
+        "architecture": architecture,
+        "parameters": parameters,
+        "features": list(run.encoding.features),
+        "target": run.encoding.target,
+        "classes": list(run.encoding.classes),
+        "dataset": {
+            "name": run.sealed.name,
+            "version": run.sealed.version,
+            "sha256": run.sealed.manifest_sha256,
+        },
+        "purpose": run.purpose,
+        "status": "complete" if taken == plan.steps else "stopped",
+        "batch": plan.batch,
+        "epochs": plan.epochs,
+        "test": plan.test,
+        "steps": taken,
+        **{name: value for name, value in plan.record().items() if name in _OPTIONS},
+        **({"resumed": {"times": len(lost), "steps_lost": sum(lost)}} if lost else {}),
+        "optimizer": dict(optimizer),
+        "recipe": recipe.document() if recipe else None,
+        "factory": factory.record() if factory else None,
+    }
+    name = {"gaussian": "DP-SGD (Abadi et al. 2016)", "banded": "banded matrix factorisation (arXiv 2306.08153)"}
+    method = f"{name[plan.mechanism]}, Poisson sampling, {plan.clipping.replace('_', ' ')} clipping"
+    how = stamp({"method": method, "engine": train.ENGINE})
+    return Evidence("training", subject, values, how, "post-processing")
+
+
+def privacy_evidence(plan: Plan, subject: Subject) -> Evidence:
+    """What the model claims: the epsilon of the plan that was reserved, however many of its steps were taken."""
+    values = {
+        "epsilon": plan.epsilon,
+        "delta": plan.delta,
+        "noise_multiplier": plan.noise_multiplier,
+        "sample_rate": plan.sample_rate,
+        "steps": plan.steps,
+        "max_grad_norm": plan.clip,
+        "adjacency": "add-or-remove-one",
+        "unit": "row",
+        "accountant": "pld",
+        "second_opinion": {
+            "accountant": "rdp",
+            "epsilon": accounting.epsilon(plan.events, plan.delta, "rdp"),
+        },
+        "events": plan.events,
+    }
+    return Evidence("privacy", subject, values, stamp(accounting.how()), "public")
+
+
+def provenance_evidence(run: Run, subject: Subject, *, reservation: int, factory: Factory | None) -> Evidence:
+    """Who made the model, under which rules, from which reservation (an index in the log), with which software."""
+    from pellucid import train
+
+    project = run.project
+    values = {
+        "identity": project.acting,
+        "roles": sorted(project.roles()),
+        "key_release": "member",
+        "policy": {"sha256": project.policy.sha256, "schema_sha256": project.policy.schema_sha256},
+        "reservation": reservation,
+        **({"factory": factory.spec} if factory else {}),
+        "versions": train.versions(),
+        "decisions": _decisions(project.counted(), run.sealed.name),
+        "ledger": dict(Ledger.fold(project.counted(), run.sealed.name).document()),
+    }
+    return Evidence("provenance", subject, values, stamp({"method": "read from the log"}), "public", tier="auditor")
+
+
+def describe(optimizer: Any) -> dict[str, Any]:
+    """The optimizer as a training statement names it."""
+    group = optimizer.param_groups[0]
+    return {
+        "name": type(optimizer).__name__,
+        "learning_rate": float(group["lr"]),
+        **({"momentum": float(group["momentum"])} if group.get("momentum") else {}),
+    }
+
+
+def _decisions(entries: Sequence[Entry], dataset: str, most: int = 40) -> list[dict[str, Any]]:
+    """The last decisions about a data set, for the report: who asked for what, and what the policy said."""
+    found = []
+    for entry in entries:
+        if entry.kind != "decision":
+            continue
+        name = str(entry.body["resource"]["name"])
+        if name.split("/")[0].split("@")[0] == dataset:
+            kept = ("at", "identity", "roles", "action", "resource", "purpose", "allowed", "policies", "reason")
+            found.append({"index": entry.index, **{key: entry.body[key] for key in kept}})
+    return found[-most:]

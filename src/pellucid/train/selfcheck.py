@@ -1,0 +1,172 @@
+"""Before the first step: what the engine says of generated rows must be what autograd says.
+
+A weight used behind its layer's back, rows mixed up, a rule that does not fit: all show here, before any budget is
+spent.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_map
+
+from pellucid.errors import PellucidError, UnsupportedModel
+from pellucid.train.contributions import Contribution, Room
+from pellucid.train.probe import ROWS, close, forward, generated, generated_tree, in_training_mode
+from pellucid.train.recorder import Recorder
+from pellucid.train.workers import full, is_sharded
+
+__all__ = ["check_gradients", "silent_parameters"]
+
+_ENOUGH = 1 << 30  # bytes
+_Found = dict[str, torch.Tensor | None]
+
+
+def check_gradients(recorder: Recorder, like: Any) -> None:
+    """Hold per-example gradients, their norms and their sum against autograd, on generated rows.
+
+    Their sum must be autograd's gradient and, unless chance plays a part such as dropout, each must be the gradient of
+    its row alone.
+
+    Args:
+        recorder: Of the model; holds nothing afterwards.
+        like: Shape and type of rows.
+
+    Raises:
+        UnsupportedModel: They are not, or a backward pass fails. Names the parameter.
+    """
+    x = generated_tree(like)
+    names = {p: name for name, p in recorder.module.named_parameters() if p.requires_grad}
+    with in_training_mode(recorder.module), torch.enable_grad():
+        try:
+            output, summed = _plain(recorder, x, slice(None))
+            found = _recorded(recorder, x)
+            samples = {names[p]: contribution.per_unit() for p, contribution in found.items()}
+            _compare({name: sample.sum(0) for name, sample in samples.items()}, summed)
+            _check_forms({names[p]: contribution for p, contribution in found.items()}, samples)
+            for row in range(ROWS):
+                alone, gradients = _plain(recorder, tree_map(lambda leaf: leaf[row : row + 1], x), slice(row, row + 1))  # noqa: B023 - called at once
+                if all(close(a[0], o[row]) for a, o in zip(alone, output, strict=True)):
+                    _compare({name: sample[row] for name, sample in samples.items()}, gradients)
+        finally:
+            recorder.expect(None)
+
+
+def silent_parameters(recorder: Recorder, like: Any) -> list[str]:
+    """Trainable parameters that a loss on generated rows does not reach: they would learn noise only."""
+    with in_training_mode(recorder.module), torch.enable_grad():
+        _, gradients = _plain(recorder, generated_tree(like), slice(None))
+    return [name for name, gradient in gradients.items() if gradient is None]
+
+
+def _loss(outputs: list[torch.Tensor], rows: slice) -> torch.Tensor:
+    """A made-up loss that differs by row, summed."""
+    total = torch.zeros((), dtype=torch.float64)
+    for number, out in enumerate(outputs):
+        weights = generated(tuple(out.shape[1:]), torch.float32, ROWS, stream=30 + number)[rows].to(out.device)
+        total = total + (out.float() * weights + out.float().square()).double().sum().cpu()
+    return total
+
+
+def _plain(recorder: Recorder, x: Any, rows: slice) -> tuple[list[torch.Tensor], _Found]:
+    """Outputs, and autograd's gradients by parameter, without the engine."""
+    parameters = {name: p for name, p in recorder.module.named_parameters() if p.requires_grad}
+    with recorder.at_rest(plain=True):
+        outputs = forward(recorder.module, x)
+        found = _failing(lambda: _gradients(_loss(outputs, rows), list(parameters.values())))
+    return [out.detach() for out in outputs], dict(zip(parameters, found, strict=True))
+
+
+def _gradients(loss: torch.Tensor, parameters: list[nn.Parameter]) -> list[torch.Tensor | None]:
+    if not any(is_sharded(p) for p in parameters):
+        return list(torch.autograd.grad(loss, parameters, allow_unused=True))
+    for p in parameters:  # sharded gradients come by hooks, averaged over processes that were all given these rows
+        p.grad = None
+    loss.backward()  # type: ignore[no-untyped-call]  # torch carries no type here
+    found = [None if p.grad is None else full(p.grad) for p in parameters]
+    for p in parameters:
+        p.grad = None
+    return found
+
+
+def _recorded(recorder: Recorder, x: Any) -> dict[nn.Parameter, Contribution]:
+    recorder.expect(x)
+    for p in recorder.module.parameters():
+        p.grad = None
+    views, recorder.views = recorder.views, 1
+    mean, recorder.mean = recorder.mean, False
+    try:
+        outputs = forward(recorder.module, x)
+
+        def read() -> dict[nn.Parameter, Contribution]:
+            _loss(outputs, slice(None)).backward()  # type: ignore[no-untyped-call]  # torch carries no type here
+            return recorder.gradients()
+
+        found: dict[nn.Parameter, Contribution] = _failing(read)
+    finally:
+        recorder.views, recorder.mean = views, mean
+    leaked = next((name for name, p in recorder.module.named_parameters() if p.grad is not None), None)
+    for p in recorder.module.parameters():
+        p.grad = None
+    if leaked is not None:
+        raise UnsupportedModel(
+            "a gradient reaches this parameter past the model's output, where it cannot be clipped",
+            where=leaked,
+            fix="return everything that the loss uses; use activation checkpointing with use_reentrant=False",
+        )
+    return found
+
+
+def _failing(compute: Any) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return compute()
+    except PellucidError:
+        raise
+    except Exception as error:
+        raise UnsupportedModel(
+            f"a backward pass on generated rows failed: {type(error).__name__}: {error}",
+            where="the model",
+            fix="build the layer from torch.nn layers, and use activation checkpointing with use_reentrant=False",
+        ) from error
+
+
+def _check_forms(found: dict[str, Contribution], samples: dict[str, torch.Tensor]) -> None:
+    """The quick norms and sums must be those of the written-out gradients."""
+    for name, contribution in found.items():
+        sample = samples[name].double().flatten(1)
+        norms = sample.norm(dim=1)
+        ones = torch.ones(len(sample), dtype=torch.float64, device=sample.device)
+        right = torch.allclose(contribution.squared_norms(Room(_ENOUGH)).sqrt().to(norms), norms, rtol=1e-3, atol=1e-6)
+        right = right and close(contribution.weighted_sum(ones).double().flatten(), sample.sum(0))
+        if not right:
+            raise _wrong(name)
+
+
+def _compare(samples: dict[str, torch.Tensor], gradients: _Found) -> None:
+    """Hold gradients against autograd's, up to the rounding of the type they were computed in."""
+    present = [g for g in gradients.values() if g is not None and g.numel()]
+    scale = max((float(g.abs().max()) for g in present), default=0.0)
+    coarse = any(g.dtype in (torch.bfloat16, torch.float16) for g in present)
+    for name, gradient in gradients.items():
+        sample = samples.get(name)
+        if sample is None and (gradient is None or not gradient.any()):
+            continue
+        expected = torch.zeros_like(sample) if gradient is None and sample is not None else gradient
+        rtol, atol = (5e-2, 2e-2 * scale) if coarse else (1e-3, 1e-5 * scale)
+        if sample is None or expected is None or sample.shape != expected.shape:
+            raise _wrong(name)
+        if not torch.allclose(sample.to(expected), expected, rtol=rtol, atol=atol):
+            raise _wrong(name)
+
+
+def _wrong(name: str) -> UnsupportedModel:
+    return UnsupportedModel(
+        "per-example gradients are not what the gradient says, so clipping would miss a part of it",
+        where=name,
+        fix="use the parameter only through the forward pass of its own layer, with the batch first",
+    )

@@ -1,0 +1,115 @@
+"""Several processes that train one model: each samples and clips its own people, and sums are added once with noise.
+
+Poisson sampling draws every person on its own, so that people may be dealt out to workers in any way: the union of the
+workers' samples is a Poisson sample of all. Each worker clips what its people say; the first one's noise is that of
+the whole; one all-reduce adds both up. So guarantee and accounting are those of one process.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from pellucid.errors import Misuse
+
+__all__ = ["Workers", "full", "is_sharded", "local", "shard_like", "workers"]
+
+
+class Workers:
+    """This process and its peers.
+
+    Attributes:
+        rank: Number of this process, from 0; number 0 adds the noise.
+        count: Number of processes.
+    """
+
+    def __init__(self) -> None:
+        together = dist.is_available() and dist.is_initialized()
+        self.rank = dist.get_rank() if together else 0
+        self.count = dist.get_world_size() if together else 1
+
+    def __repr__(self) -> str:
+        return f"Workers(rank={self.rank}, count={self.count})"
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process adds the noise, writes the ledger and leaves the evidence."""
+        return self.rank == 0
+
+    def add_up(self, sums: torch.Tensor) -> None:
+        """Sum over all processes, in place.
+
+        Raises:
+            Misuse: Another process is gone; nothing was released in this step.
+        """
+        if self.count == 1:
+            return
+        try:
+            dist.all_reduce(sums)
+        except RuntimeError as error:
+            raise Misuse(
+                "another worker of this training is gone",
+                where="optimizer.step",
+                fix="the run ends here; steps taken are counted. Look at the other worker's error, and resume the run",
+            ) from error
+
+    def same_start(self, model: nn.Module) -> None:
+        """Give every process the first one's weights and buffers, and hold that the models are of one form.
+
+        Raises:
+            Misuse: They are not, or the model is wrapped for another kind of distribution.
+        """
+        kind = type(model).__name__
+        if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+            raise Misuse(
+                f"{kind} would average gradients before they are clipped",
+                where=kind,
+                fix="give the bare module: the engine adds up the workers' sums itself",
+            )
+        if self.count == 1:
+            return
+        form = [(name, tuple(tensor.shape), str(tensor.dtype)) for name, tensor in model.state_dict().items()]
+        forms: list[Any] = [None] * self.count
+        dist.all_gather_object(forms, form)
+        if any(other != form for other in forms):
+            raise Misuse("the workers' models differ", where=kind, fix="build the same model in every process")
+        with torch.no_grad():
+            for tensor in [*model.parameters(), *model.buffers()]:
+                if not is_sharded(tensor):  # a sharded tensor is one tensor already
+                    dist.broadcast(tensor, 0)
+
+
+def workers() -> Workers:
+    """The processes of this training: those of ``torch.distributed``, if it was initialised."""
+    return Workers()
+
+
+SHARDED: Final = "DTensor"
+
+
+def is_sharded(tensor: torch.Tensor) -> bool:
+    """Whether ``tensor`` is spread over processes (FSDP2)."""
+    return type(tensor).__name__ == SHARDED or SHARDED in {kind.__name__ for kind in type(tensor).__mro__}
+
+
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """The part of ``tensor`` that this process holds: all of it, unless it is sharded."""
+    return tensor.to_local() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]  # of DTensor
+
+
+def full(tensor: torch.Tensor) -> torch.Tensor:
+    """All of ``tensor``, gathered if it is sharded."""
+    return tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]  # of DTensor
+
+
+def shard_like(whole: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """The part of ``whole`` that belongs to this process, spread as ``parameter`` is."""
+    if not is_sharded(parameter):
+        return whole
+    from torch.distributed.tensor import distribute_tensor
+
+    mesh, placements = parameter.device_mesh, parameter.placements  # type: ignore[attr-defined]  # of DTensor
+    return distribute_tensor(whole, mesh, placements, src_data_rank=None)
