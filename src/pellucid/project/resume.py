@@ -189,7 +189,7 @@ class Resumed(Run):
             self._lock.close()
 
     def _make_private(
-        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, x: Any, y: Any
+        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, x: Any, y: Any, options: dict[str, Any]
     ) -> tuple[PrivateModel, PrivateOptimizer, Batches]:
         from pellucid import train
         from pellucid.train import checkpoint
@@ -198,7 +198,7 @@ class Resumed(Run):
         checkpoint.restore_model(self._state, model)
         clip = checkpoint.clip_of(self._state)
         private = train.private(
-            model, optimizer, self.plan, x, y, on_step=self._after_step, start=self._spent, clip=clip
+            model, optimizer, self.plan, x, y, on_step=self._after_step, start=self._spent, clip=clip, **options
         )
         checkpoint.restore_optimizer(self._state, optimizer)
         self._users = optimizer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     import torch
 
     from pellucid.project.model import Trained
-    from pellucid.train import Batches, Factory, PrivateModel, PrivateOptimizer, Recipe
+    from pellucid.train import Batches, Factory, MovingAverage, PrivateModel, PrivateOptimizer, Recipe
+    from pellucid.train.workers import Workers
 
 __all__ = ["Run"]
 
@@ -87,6 +89,9 @@ class Run:
         self._mark: int | None = None  # in a run that is resumed: steps that are spent already
         self._lost: list[int] = []
         self._trained: Trained | None = None
+        self._average: MovingAverage | None = None
+        self._workers: Workers | None = None
+        self._module: torch.nn.Module | None = None
         self._settled = False
 
     def __repr__(self) -> str:
@@ -108,14 +113,40 @@ class Run:
         if self._reservation is not None:
             raise Misuse("a run is entered once", fix="call project.run again: every training is a reservation")
         self._prepare()
-        self.project.decide("train", self.sealed.resource(), self.purpose)
-        self._reserve()
+        self._workers = together()
+        self._begin()
         try:
             self._load()
         except BaseException:
             self._settle("stopped", 0)
             raise
         return self
+
+    def _begin(self) -> None:
+        """Decide and reserve: once, by the first of all processes that train together; the others are told.
+
+        Raises:
+            Misuse: The first process was refused; its own error says why.
+        """
+        peers = self._workers
+        if peers is not None and not peers.leads:
+            note = peers.tell(None)
+            if not note["reservation"]:
+                raise Misuse("the first worker of this training was refused", fix="look at its error")
+            self._reservation, self.label, self._index = note["reservation"], note["label"], note["index"]
+            return
+        try:
+            self.project.decide("train", self.sealed.resource(), self.purpose)
+            self._reserve()
+        finally:
+            if peers is not None:
+                note = {"reservation": self._reservation, "label": self.label}
+                peers.tell({**note, "index": self._index if self._reservation else None})
+
+    @property
+    def _leads(self) -> bool:
+        """Whether this process writes the ledger and leaves the evidence."""
+        return self._workers is None or self._workers.leads
 
     def _prepare(self) -> None:
         """Everything that can be refused before anything is recorded.
@@ -159,8 +190,10 @@ class Run:
         steps = self.steps_taken
         try:
             if self._session is not None and steps > 0:
-                if error is None:
+                if error is None and self._leads:
                     self.finish()
+                elif error is None:
+                    self._released()
                 elif isinstance(error, KeyboardInterrupt):
                     self._rescue()
         finally:
@@ -208,6 +241,8 @@ class Run:
         if self._settled or self._reservation is None:
             return
         self._settled = True
+        if not self._leads:
+            return
         self.project.record("settle", reservation=self._reservation, status=status, steps=steps)
         clear(self.project, self._reservation)
         if self._lock is not None:
@@ -228,7 +263,15 @@ class Run:
     # -- training -----------------------------------------------------------------------------------------------------
 
     def private(
-        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        loss: Callable[[Any, Any], torch.Tensor] | None = None,
+        reduction: str = "mean",
+        memory: int | str | None = None,
+        augment: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        average: float | None = None,
     ) -> tuple[PrivateModel, PrivateOptimizer, Batches]:
         """Make model and optimizer private, and the batches they learn from.
 
@@ -242,6 +285,11 @@ class Run:
         Args:
             model: Takes (B, ``encoding.width``) float32 and gives logits (B, classes).
             optimizer: Over all trainable parameters of ``model``.
+            loss: As of :func:`pellucid.train.private`: held against ``reduction``, on made-up rows.
+            reduction: ``mean`` or ``sum``.
+            memory: Bytes that a step may take, or ``"low"``.
+            augment: Makes the views of a row, if the plan has more than one.
+            average: Decay, in [0, 1), of a moving average of the weights: the average is what the run saves.
 
         Returns:
             The wrapped model and optimizer, and an iterator of Poisson batches ``(x, y)`` that ends with the plan.
@@ -259,12 +307,16 @@ class Run:
             )
         import torch
 
+        from pellucid import train
         from pellucid.train import checkpoint
 
         self._optimizer = describe(optimizer)
         rows = torch.from_numpy(~self._test)
         x, y = self._x[rows], self._y[rows]
-        private = self._make_private(model, optimizer, x, y)
+        if self._workers is not None:  # each process its own people
+            x, y = (part[self._workers.rank :: self._workers.count] for part in (x, y))
+        options = {"loss": loss, "reduction": reduction, "memory": memory, "augment": augment}
+        private = self._make_private(model, optimizer, x, y, options)
         self._model, wrapped, self._session = private
         self._ended = self.steps_taken
         self._keeper = Keeper(
@@ -272,21 +324,25 @@ class Run:
             self._reservation,
             self.project.identity.signing,
             steps=self.plan.steps,
-            every=self._every,
+            every=self._every if self._workers is None else 0,  # workers' generators differ: no run of theirs goes on
             about=self._about(),
             capture=lambda: checkpoint.capture(model, optimizer, clip=wrapped.clip, keep=self._kept),
             mark=self._mark,
         )
         self._keeper.begin()
+        if average is not None:
+            self._average = train.MovingAverage(model, average)
+            self.keep("average", self._average)
+            self._optimizer["average"] = average
         self._interrupts.hold()
         return private
 
     def _make_private(
-        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, x: Any, y: Any
+        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, x: Any, y: Any, options: dict[str, Any]
     ) -> tuple[PrivateModel, PrivateOptimizer, Batches]:
         from pellucid import train
 
-        return train.private(model, optimizer, self.plan, x, y, on_step=self._after_step)
+        return train.private(model, optimizer, self.plan, x, y, on_step=self._after_step, **options)
 
     def _about(self) -> dict[str, Any]:
         """What a checkpoint belongs to, and what it takes to go on from it."""
@@ -304,6 +360,8 @@ class Run:
 
     def _after_step(self, step: int) -> None:
         self._ended = step
+        if self._average is not None:
+            self._average.update()
         if self._keeper is not None:
             self._keeper.after(step)
         if self._on_step is not None:
@@ -342,8 +400,9 @@ class Run:
         from pellucid import train
         from pellucid.project.model import Trained
 
-        self._session.close()
-        module = train.standard(self._model)
+        module = self._released()
+        if not self._leads:
+            raise Misuse("the first worker leaves the evidence", where="run", fix="ask it")
         folder = self.project.layout.model(self.label)
         folder.mkdir(parents=True, exist_ok=True)
         sha256 = train.save(module, folder / "weights.safetensors")
@@ -374,17 +433,67 @@ class Run:
         )
         return self._trained
 
+    def _released(self) -> torch.nn.Module:
+        """End training; what the run saves: the weights, or their average, in a plain module.
+
+        Every process has to come here, since weights that are spread over them are gathered.
+        """
+        from pellucid import train
+        from pellucid.train.workers import full_weights, reshard
+
+        if self._module is None and self._session is not None:
+            reshard(self._model)
+            self._session.close()
+            whole = full_weights(self._model)
+            if whole is None:
+                plain = train.standard(self._model)
+                self._module = plain if self._average is None else self._average.copy(plain)
+            elif self._source is None:
+                raise Misuse(
+                    "weights that are spread over processes need a plain module to go into",
+                    where="run",
+                    fix='name the factory that builds it: project.run(…, factory="model:build")',
+                )
+            else:
+                self._module = self._source.make(self.encoding).eval()
+                self._module.load_state_dict(whole)
+        if self._module is None:
+            raise Misuse("nothing was trained in this run yet", fix="call run.private and take at least one step")
+        return self._module
+
     def evaluate(self) -> None:
-        """Leave evidence of performance, calibration and, where special columns may be read, of fairness."""
-        self.finish().evaluate()
+        """Leave evidence of performance, calibration and, where special columns may be read, of fairness.
+
+        Of several processes the first one does so, as for the other measurements.
+        """
+        if self._leads:
+            self.finish().evaluate()
+        else:
+            self._released()
 
     def explain(self) -> None:
         """Leave evidence of what the model looks at, and of whether that explanation holds."""
-        self.finish().explain()
+        if self._leads:
+            self.finish().explain()
+        else:
+            self._released()
 
     def attack(self) -> None:
         """Leave evidence of what a membership attack finds: a lower bound beside the claimed epsilon."""
-        self.finish().attack()
+        if self._leads:
+            self.finish().attack()
+        else:
+            self._released()
+
+
+def together() -> Workers | None:
+    """The processes that train together with this one, if there are any."""
+    if "torch.distributed" not in sys.modules:
+        return None
+    from pellucid.train.workers import workers
+
+    found = workers()
+    return found if found.count > 1 else None
 
 
 def _next_version(entries: Sequence[Entry], name: str) -> int:

@@ -80,9 +80,10 @@ class Clipping:
         if empty or not gradients:
             return
         parts: list[list[torch.Tensor]] = [[] for _ in range(self._count)]
-        for p, group in zip(parameters, self._groups, strict=True):
-            if p in gradients:
-                parts[group].append(gradients[p].squared_norms(room))
+        found = [gradients.get(p) for p in parameters]
+        for contribution, group in zip(found, self._groups, strict=True):
+            if contribution is not None:
+                parts[group].append(contribution.squared_norms(room))
         if self._count == 1:
             squares = _total(parts[0])[None]
         else:
@@ -94,9 +95,9 @@ class Clipping:
                 total.zero_()
             return
         rows = factors.to(out[0].dtype).unbind()  # rounded once for all: products are of that type
-        for p, group, total in zip(parameters, self._groups, out, strict=True):
-            if p in gradients:
-                part = gradients[p] if keep is None else gradients[p].select(keep)
+        for contribution, group, total in zip(found, self._groups, out, strict=True):
+            if contribution is not None:
+                part = contribution if keep is None else contribution.select(keep)
                 summed = part.weighted_sum(rows[group])
                 if fresh:
                     total.copy_(summed)

@@ -28,7 +28,7 @@ from pellucid.train.recorder import Recorder
 from pellucid.train.release import Release
 from pellucid.train.rows import check_rows
 from pellucid.train.selfcheck import check_gradients
-from pellucid.train.workers import workers
+from pellucid.train.workers import reshard, workers
 
 if TYPE_CHECKING:
     from pellucid.privacy import Plan
@@ -120,12 +120,14 @@ def private(
             where="augment",
             fix="make each view from its own row: no mixup, no statistics over rows",
         )
+    reshard(model)
     recorder = Recorder(model, views=plan.augmentations, reduction=reduction)
     try:
         check_gradients(recorder, x)
         if loss is not None:
             check_loss(model, loss, x, y, reduction)
         recorder.chunk = chunk_rows(recorder, x, memory, plan.batch * plan.augmentations)
+        reshard(model)
         model.train()
         source = noise or SecureNoise()
         batches = Batches(model, recorder, plan, x, y, source, augment=augment, on_step=on_step, start=start)

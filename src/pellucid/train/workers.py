@@ -7,6 +7,8 @@ the whole; one all-reduce adds both up. So guarantee and accounting are those of
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any, Final
 
 import torch
@@ -15,7 +17,7 @@ from torch import nn
 
 from pellucid.errors import Misuse
 
-__all__ = ["Workers", "full", "is_sharded", "local", "shard_like", "workers"]
+__all__ = ["Workers", "full", "full_weights", "is_sharded", "local", "reshard", "shard_like", "workers"]
 
 
 class Workers:
@@ -56,6 +58,29 @@ class Workers:
                 fix="the run ends here; steps taken are counted. Look at the other worker's error, and resume the run",
             ) from error
 
+    def tell(self, note: dict[str, Any] | None) -> dict[str, Any]:
+        """What the first process says, in every process; as JSON, since nothing is ever pickled.
+
+        Args:
+            note: Of the first process; the others give None.
+
+        Raises:
+            Misuse: The first process is gone.
+        """
+        if self.count == 1:
+            return note or {}
+        text = torch.frombuffer(bytearray(json.dumps(note).encode()), dtype=torch.uint8)
+        size = torch.tensor([len(text)])
+        try:
+            dist.broadcast(size, 0)
+            if not self.leads:
+                text = torch.zeros(int(size), dtype=torch.uint8)
+            dist.broadcast(text, 0)
+        except RuntimeError as error:
+            raise Misuse("the first worker of this training is gone", fix="look at its error") from error
+        told: dict[str, Any] = json.loads(bytes(text.tolist()))
+        return told
+
     def same_start(self, model: nn.Module) -> None:
         """Give every process the first one's weights and buffers, and hold that the models are of one form.
 
@@ -71,10 +96,11 @@ class Workers:
             )
         if self.count == 1:
             return
-        form = [(name, tuple(tensor.shape), str(tensor.dtype)) for name, tensor in model.state_dict().items()]
-        forms: list[Any] = [None] * self.count
-        dist.all_gather_object(forms, form)
-        if any(other != form for other in forms):
+        form = [f"{name} {tuple(tensor.shape)} {tensor.dtype}" for name, tensor in model.state_dict().items()]
+        mine = hashlib.sha256("\n".join(form).encode()).digest()
+        digests = [torch.zeros(len(mine), dtype=torch.uint8) for _ in range(self.count)]
+        dist.all_gather(digests, torch.frombuffer(bytearray(mine), dtype=torch.uint8))
+        if any(not torch.equal(digest, digests[0]) for digest in digests):
             raise Misuse("the workers' models differ", where=kind, fix="build the same model in every process")
         with torch.no_grad():
             for tensor in [*model.parameters(), *model.buffers()]:
@@ -103,6 +129,21 @@ def local(tensor: torch.Tensor) -> torch.Tensor:
 def full(tensor: torch.Tensor) -> torch.Tensor:
     """All of ``tensor``, gathered if it is sharded."""
     return tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]  # of DTensor
+
+
+def reshard(module: nn.Module) -> None:
+    """Give up what a forward pass without a backward pass gathered (FSDP2), so that the sharded parameters are seen."""
+    for part in module.modules():
+        give_up = getattr(part, "reshard", None)
+        if callable(give_up) and any(kind.__name__ == "FSDPModule" for kind in type(part).__mro__):
+            give_up()
+
+
+def full_weights(module: nn.Module) -> dict[str, torch.Tensor] | None:
+    """All weights and buffers, gathered; None if none is sharded. Every process has to ask."""
+    if not any(is_sharded(p) for p in module.parameters()):
+        return None
+    return {name: full(tensor).detach().clone() for name, tensor in module.state_dict().items()}
 
 
 def shard_like(whole: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
