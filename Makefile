@@ -14,7 +14,7 @@ PIP_COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --g
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all lint format bench report lock clean
+.PHONY: help setup demo test test-all lint format bench bench-train bench-accuracy report lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,12 @@ format: .venv/installed ## lay out the code and mend what ruff can mend
 bench: .venv/installed ## measure beside peers and print ratios
 	$(BIN)/python benchmarks/corridor.py
 
+bench-train: .venv/installed ## time and memory of private training, beside plain torch and Opacus (half an hour)
+	$(BIN)/python benchmarks/training.py
+
+bench-accuracy: .venv/bench ## accuracy at a given epsilon, beside published figures (an hour)
+	$(BIN)/python benchmarks/accuracy.py
+
 report: .venv/installed ## make the committed sample report anew
 	$(BIN)/python scripts/sample_report.py
 
@@ -73,6 +79,10 @@ clean: ## remove the environments, the demo and every cache
 
 .venv/installed: .venv/packages pyproject.toml
 	@$(BIN)/python $(PIP_INSTALL) --no-build-isolation -e .
+	@touch $@
+
+.venv/bench: .venv/installed requirements/bench.txt
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/bench.txt
 	@touch $@
 
 # The verifier's environment: what `pip install pellucid` brings and nothing more, so that the tests can prove that

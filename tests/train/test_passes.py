@@ -154,13 +154,13 @@ def test_out_of_memory_goes_on_with_smaller_chunks_and_the_same_step(where: str)
     class Greedy(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-            if where == "forward" and len(x) > 9:
+            if where == "forward" and len(x) > 20:
                 raise torch.OutOfMemoryError("out of memory")
             return x.clone()
 
         @staticmethod
         def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:
-            if where == "backward" and len(g) > 9:
+            if where == "backward" and len(g) > 20:
                 raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
             return g
 
@@ -482,7 +482,7 @@ def test_per_layer_clipping_bounds_every_layer_and_the_whole() -> None:
         for names in layers:
             norm = float(torch.cat([gradients[name].flatten() for name in names]).norm())
             for name in names:
-                total[name] += gradients[name] * min(1.0, how.clip / 2**0.5 / norm) / how.normaliser
+                total[name] += gradients[name] * min(1.0, how.clip / 2**0.5 / max(norm, 1e-30)) / how.normaliser
     for name, expected in total.items():
         torch.testing.assert_close(found[name], expected, rtol=1e-4, atol=1e-7)
 

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["BLOCK", "MARGIN", "Clipping", "squared_norms"]
 
 # Norms are summed in float32 over blocks of 128, whose worst rounding is 64 · 2**-23 = 3.8e-6 of the norm in any order
-# of summation (Higham 2002, section 4.2), and in float64 over blocks. With the rounding of factor and product, and the
-# 6e-7 by which the noise's grid widens a sum of 1e8 parameters (docs/adr/0014-noise.md), the margin keeps a clipped
-# gradient's norm at or below C all the same.
+# of summation (Higham 2002, section 4.2), and in float64 over blocks. The norm of an outer product has two such
+# factors: 7.6e-6. With the rounding of factor and product, and the 6e-7 by which the noise's grid widens a sum of 1e8
+# parameters (docs/adr/0014-noise.md), the margin keeps a clipped gradient's norm at or below C all the same.
 BLOCK: Final = 128
-MARGIN: Final = 1.0 - 5e-6
+MARGIN: Final = 1.0 - 9e-6
 LEAST: Final = 1e-30  # below, float32 has no room to round a factor within that margin
 GAMMA: Final = 0.01  # of automatic clipping (Bu et al. 2023, arXiv 2206.07136, section 4)
 QUANTILE: Final = 0.5  # of adaptive clipping: the share of units that are not clipped (Andrew et al. 2021, section 3)

@@ -56,6 +56,7 @@ class PrivateOptimizer(torch.optim.Optimizer):
         parts = torch.split(self._flat, sizes)
         self._views = [part.view(p.shape) for part, p in zip(parts, self._parameters, strict=True)]
         self._chunked = False
+        self._room = Room(ROOM, lasting=True)
         recorder.consume = self._consume
 
     @property
@@ -183,7 +184,7 @@ class PrivateOptimizer(torch.optim.Optimizer):
             )
         if not self._chunked:
             self._clipping.sums(
-                self._parameters, recorder.gradients(), self._views, Room(ROOM), empty=empty, fresh=True
+                self._parameters, recorder.gradients(), self._views, self._emptied(), empty=empty, fresh=True
             )
         elif empty:
             self._flat.zero_()
@@ -191,8 +192,13 @@ class PrivateOptimizer(torch.optim.Optimizer):
 
     def _consume(self, gradients: Gradients) -> None:
         """Clip and add the gradients of one chunk of a batch."""
-        self._clipping.sums(self._parameters, gradients, self._views, Room(ROOM), fresh=not self._chunked)
+        self._clipping.sums(self._parameters, gradients, self._views, self._emptied(), fresh=not self._chunked)
         self._chunked = True
+
+    def _emptied(self) -> Room:
+        """The room, whose memory is kept from step to step: fresh pages cost as much as what is written to them."""
+        self._room.clear()
+        return self._room
 
     def drop(self) -> None:
         """For the batches: nothing is left of an earlier batch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -88,7 +89,7 @@ class Layer(Patch):
             return self.original(*args, **kwargs)
         if self.twin is not None:
             return self.twin(module, self._watcher(pass_), *args, **kwargs)
-        given = _tensors(args, kwargs)
+        given = _tensors(args, kwargs) if not kwargs else self._bound(args, kwargs)
         versions = [value._version for value in given]
         output = self.original(*args, **kwargs)
         return self._watch(pass_, args, kwargs, output, given, versions)
@@ -132,6 +133,14 @@ class Layer(Patch):
 
         self._watcher(pass_)(output, pieces)
         return output
+
+    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
+        """Tensors in the order of the layer's signature, however they are named in the call."""
+        try:
+            arguments = inspect.signature(self.original).bind(*args, **kwargs).arguments
+        except (TypeError, ValueError):
+            return _tensors(args, kwargs)
+        return _tensors(tuple(arguments.values()), {})
 
     def _watcher(self, pass_: Pass) -> Callable[[torch.Tensor, Callable[[torch.Tensor, int], Pieces]], None]:
         """Watches for the pass; parameters that stand in for sharded ones in this moment get the name of those."""

@@ -89,7 +89,7 @@ class StateGuard:
 
 
 def _tensors(model: nn.Module) -> list[torch.Tensor | None]:
-    """Parameters and buffers of every module, in order: what ``named_parameters`` and ``named_buffers`` look through."""
+    """Parameters and buffers of every module, in order: what ``named_parameters`` and ``named_buffers`` look at."""
     found: list[torch.Tensor | None] = []
     waiting: list[nn.Module | None] = [model]
     seen = set()

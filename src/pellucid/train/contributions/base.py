@@ -34,6 +34,7 @@ class Room:
         self._lasting = lasting
         self._slabs: list[Tensor] = []
         self._slab, self._used = 0, 0
+        self._scratch: Tensor | None = None
 
     def take(self, size: int) -> bool:
         """Take ``size`` bytes; False, with nothing taken, if that many are not left."""
@@ -54,6 +55,15 @@ class Room:
         part = self._slabs[self._slab][self._used : self._used + size]
         self._used += -(-size // 64) * 64
         return part.view(like.dtype).view(rows, columns)
+
+    def scratch(self, *shape: int, like: Tensor) -> Tensor:
+        """An empty tensor of the type and device of ``like``, good until scratch is asked for again."""
+        if not self._lasting:
+            return like.new_empty(shape)
+        size = math.prod(shape) * like.element_size()
+        if self._scratch is None or len(self._scratch) < size:
+            self._scratch = torch.empty(max(size, SCRATCH), dtype=torch.uint8, device=like.device)
+        return self._scratch[:size].view(like.dtype).view(shape)
 
     def clear(self) -> None:
         """All of it is left again: what was held for contributions of an earlier step will be written over."""

@@ -94,7 +94,7 @@ class Tied(Sum):
             sizes.append(torch.linalg.vector_norm(products, ord=1, dim=(1, 2)).double())
         return raised(
             outer + rows + 2 * torch.cat(cross),
-            outer + rows + 2 * torch.cat(sizes),
+            4 * (outer + rows + 2 * torch.cat(sizes)),  # both parts are rounded too
             kind,
             lambda which: super(Tied, self.select(which)).squared_norms(room),
         )

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.train.contributions.base import (
-    SCRATCH,
     Contribution,
     Room,
     chunks,
@@ -84,6 +83,7 @@ class Convolution(Contribution):
 
     def squared_norms(self, room: Room) -> Tensor:
         """Of the gradient written out, and kept if it fits; or of Gram matrices."""
+        self._kept = []
         size = math.prod(self.shape)
         places = self._views * math.prod(self.g.shape[2:])
         product = places * size
@@ -94,7 +94,7 @@ class Convolution(Contribution):
         if not keep and gram <= write:
             each = 3 * places * places * self.geometry.groups * self.a.element_size()
             return torch.cat([self._gram(part) for part in chunks(self.units, each)])
-        return self._norms(room if keep else None, grouped < patches)
+        return self._norms(room, keep, grouped < patches)
 
     def weighted_sum(self, factors: Tensor) -> Tensor:
         """The gradient of a plain convolution, of weighted rows; or a vector-matrix product of what is kept."""
@@ -105,12 +105,16 @@ class Convolution(Contribution):
 
     def per_unit(self) -> Tensor:
         """Patches and one batched matrix product."""
-        return self._shaped(self._written(slice(0, self.units)), True)
+        return self._shaped(self._written(slice(0, self.units), Room(0)), True)
 
     def select(self, units: Tensor) -> Convolution:
         """Both factors of these units; what was kept is dropped."""
         a, g = (x.view(self.units, -1, *x.shape[1:]).index_select(0, units).flatten(0, 1) for x in (self.a, self.g))
         return Convolution(a, g, self.shape[0], len(units), self.geometry)
+
+    def double(self) -> Convolution:
+        """The same in float64."""
+        return Convolution(self.a.double(), self.g.double(), self.shape[0], self.units, self.geometry)
 
     # -- written out --------------------------------------------------------------------------------------------------
 
@@ -119,28 +123,27 @@ class Convolution(Contribution):
         each = min(self.shape[0] // self.geometry.groups, self.shape[1])
         return self.a.dtype == torch.float32 and each >= WIDE
 
-    def _norms(self, room: Room | None, grouped: bool) -> Tensor:
+    def _norms(self, room: Room, keep: bool, grouped: bool) -> Tensor:
         size = math.prod(self.shape)
         patches = size // self.shape[0] * self._views * math.prod(self.g.shape[2:])
         step = size if grouped else max(size, patches * self.geometry.groups)
         self._last = not grouped
         squares: list[Tensor] = []
-        for part in chunks(self.units, step * self.a.element_size(), 4 * SCRATCH if grouped else SCRATCH):
-            out = None if room is None else room.hold(part.stop - part.start, size, self.a)
-            written = self._grouped(part, out) if grouped else self._written(part, out)
+        for part in chunks(self.units, step * self.a.element_size()):
+            out = room.hold(part.stop - part.start, size, self.a) if keep else None
+            written = self._grouped(part) if grouped else self._written(part, room, out)
             squares.append(row_squares(written))
             if out is not None:
-                self._kept.append(out)
+                self._kept.append(out.copy_(written) if grouped else out)
         return torch.cat(squares)
 
-    def _grouped(self, part: slice, out: Tensor | None) -> Tensor:
+    def _grouped(self, part: slice) -> Tensor:
         """``(units, numbers)``: the weight gradient of one convolution with a group of channels for every unit."""
         count, views = part.stop - part.start, self._views
         a, g = (self._of(x, part) for x in (self.a, self.g))
         a, g = (x.transpose(0, 1).reshape(views, count * x.shape[2], *x.shape[3:]) for x in (a, g))
         shape = (count * self.shape[0], *self.shape[1:])
-        written = self._summed(a, g, shape, count * self.geometry.groups).view(count, -1)
-        return written if out is None else out.copy_(written)
+        return self._summed(a, g, shape, count * self.geometry.groups).view(count, -1)
 
     def _summed(self, a: Tensor, g: Tensor, shape: tuple[int, ...], groups: int) -> Tensor:
         """The weight gradient of a plain convolution."""
@@ -153,15 +156,14 @@ class Convolution(Contribution):
         )  # fmt: skip
         return gradient  # type: ignore[no-any-return]  # torch.ops has no types
 
-    def _written(self, part: slice, out: Tensor | None = None) -> Tensor:
+    def _written(self, part: slice, room: Room, out: Tensor | None = None) -> Tensor:
         """``(units, numbers)``, channels last: patches, and a batched matrix product."""
-        g, patches = self._blocks(self.g, part).flatten(2), self._patches(part)
-        if out is None:
-            return torch.bmm(g, patches).view(part.stop - part.start, -1)
-        torch.bmm(g, patches, out=out.view(len(g), g.shape[1], patches.shape[2]))
-        return out
+        g, patches = self._blocks(self.g, part).flatten(2), self._patches(part, room)
+        if out is not None:
+            out = out.view(len(g), g.shape[1], patches.shape[2])
+        return torch.bmm(g, patches, out=out).view(part.stop - part.start, -1)
 
-    def _patches(self, part: slice) -> Tensor:
+    def _patches(self, part: slice, room: Room) -> Tensor:
         """``(units · groups, places, entries · channels)``; a unit's views are places like others."""
         geometry = self.geometry
         x = self._blocks(self.a, part)
@@ -178,8 +180,8 @@ class Convolution(Contribution):
         shifts = [s * step for s, step in zip(geometry.stride, steps, strict=True)]
         within = [d * step for d, step in zip(geometry.dilation, steps, strict=True)]
         size = (len(x), self._views, *places, *geometry.kernel, x.shape[1])
-        patches = last.as_strided(size, (block, view, *shifts, *within, one))
-        return patches.reshape(len(x), self._views * math.prod(places), -1)
+        patches = room.scratch(*size, like=x).copy_(last.as_strided(size, (block, view, *shifts, *within, one)))
+        return patches.view(len(x), self._views * math.prod(places), -1)
 
     def _shaped(self, flat: Tensor, last: bool) -> Tensor:
         """``(n, numbers)`` as ``(n, *shape)``."""
@@ -238,7 +240,7 @@ class Convolution(Contribution):
             products.view(blocks, count, count),
             torch.bmm(g.transpose(1, 2), g),
             geometry.groups,
-            lambda which: row_squares(self.select(which + part.start).per_unit()),
+            lambda which: self.select(which + part.start).double()._norms(Room(0), False, False),
         )
 
     # -- rows ---------------------------------------------------------------------------------------------------------

@@ -60,6 +60,7 @@ class Outer(Contribution):
 
     def squared_norms(self, room: Room) -> Tensor:
         """Product of row norms, Gram matrices, or row norms of the gradient written out and kept if it fits."""
+        self._kept = []
         if self.a.dim() == 2:
             squares = row_squares(self.g) if self._bias is None else self._bias.squared_norms(room)
             return row_squares(self.a) * squares
@@ -68,7 +69,7 @@ class Outer(Contribution):
         product, size = t * d * p, d * p
         gram, write = t * t * (d + p + SQUARE), product + WRITE * size
         keep = write + READ * size <= gram + product and room.take(self.units * size * self.a.element_size())
-        return self._gram() if not keep and gram <= write else self._written(room if keep else None)
+        return self._gram() if not keep and gram <= write else self._written(room, keep)
 
     def weighted_sum(self, factors: Tensor) -> Tensor:
         """One matrix product over all units and positions, or one vector-matrix product of what is kept."""
@@ -97,20 +98,17 @@ class Outer(Contribution):
         """Both factors with their positions, (U, T, p) and (U, T, d)."""
         return (self.a, self.g) if self.a.dim() == 3 else (self.a[:, None], self.g[:, None])
 
-    def _written(self, room: Room | None) -> Tensor:
-        """Norms of the gradient, written out a few units at a time while it is in the cache, and kept in ``room``."""
+    def _written(self, room: Room, keep: bool) -> Tensor:
+        """Norms of the gradient, written out a few units at a time while it is in the cache."""
         d, p = self.matrix
         squares: list[Tensor] = []
-        scratch: Tensor | None = None
         for part in chunks(self.units, d * p * self.a.element_size()):
             g, a = self.g[part].transpose(1, 2), self.a[part]
-            if room is not None:
-                written = room.hold(len(a), d * p, a)
-                self._kept.append(written)
-            else:
-                scratch = written = a.new_empty(len(a), d * p) if scratch is None else scratch[: len(a)]
+            written = room.hold(len(a), d * p, a) if keep else room.scratch(len(a), d * p, like=a)
             torch.bmm(g, a, out=written.view(len(a), d, p))
             squares.append(row_squares(written))
+            if keep:
+                self._kept.append(written)
         return torch.cat(squares)
 
     def _gram(self) -> Tensor:
@@ -124,4 +122,5 @@ class Outer(Contribution):
         return torch.cat(squares)
 
     def _some_written(self, which: Tensor) -> Tensor:
-        return self.select(which)._written(None)
+        """In float64: float32 cannot write out either what cancels by three orders."""
+        return Outer(self.a[which].double(), self.g[which].double())._written(Room(0), False)

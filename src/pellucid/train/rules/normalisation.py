@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pellucid.train.rules import Pieces
 
 __all__ = ["group_norm", "instance_norm", "layer_norm", "refuse_running", "rms_norm"]
+
+Normalise = Callable[[Tensor], Tensor]
 
 
 def layer_norm(layer: nn.Module, inputs: tuple[Tensor, ...], gradient: Tensor, units: int) -> Pieces:
@@ -69,24 +72,24 @@ def refuse_running(layer: nn.Module) -> None:
         )
 
 
-def _last(norm: Any, normalise: Any, x: Tensor, gradient: Tensor, units: int) -> Pieces:
+def _last(norm: Any, normalise: Normalise, x: Tensor, gradient: Tensor, units: int) -> Pieces:
     kept = len(norm.normalized_shape)
     require_rows(len(gradient) if gradient.dim() > kept else 1, units, norm)
-    weight, bias = norm.weight, getattr(norm, "bias", None)
-    kind = common_kind(x, gradient)
-    gradient = gradient.to(kind)
-    if weight is not None and weight.requires_grad:
-        yield weight, Direct(fold(_products(normalise, x.to(kind), gradient), units, kept).sum(1))
-    if bias is not None and bias.requires_grad:
-        yield bias, Direct(fold(gradient, units, kept).sum(1))
+    bias = getattr(norm, "bias", None)  # RMSNorm has none
+    yield from _pieces(norm.weight, bias, normalise, x, gradient, lambda values: fold(values, units, kept).sum(1))
 
 
-def _channels(norm: Any, normalise: Any, x: Tensor, gradient: Tensor, units: int) -> Pieces:
+def _channels(norm: Any, normalise: Normalise, x: Tensor, gradient: Tensor, units: int) -> Pieces:
     require_rows(len(gradient), units, norm)
-    weight, bias = norm.weight, norm.bias
+    yield from _pieces(norm.weight, norm.bias, normalise, x, gradient, lambda values: total(values, units))
+
+
+def _pieces(
+    weight: Any, bias: Any, normalise: Normalise, x: Tensor, gradient: Tensor, by_unit: Callable[[Tensor], Tensor]
+) -> Pieces:
     kind = common_kind(x, gradient)
     gradient = gradient.to(kind)
     if weight is not None and weight.requires_grad:
-        yield weight, Direct(total(normalise(x.to(kind)).mul_(gradient), units))
+        yield weight, Direct(by_unit(normalise(x.to(kind)).mul_(gradient)))
     if bias is not None and bias.requires_grad:
-        yield bias, Direct(total(gradient, units))
+        yield bias, Direct(by_unit(gradient))
