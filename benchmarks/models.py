@@ -174,7 +174,7 @@ TASKS: Final[dict[str, Task]] = {
     "wrn": Task("WideResNet-16-4 GN", _WideResNet, _images(3, 32, 32), {64: 1.45}, examples=10_000, inner=1, share=0.3),
     "lstm": Task("LSTM 128 x 64", _lstm, _tokens(10_000, 64), {64: 2.8}, inner=2, opacus=_dp_lstm),
     "transformer": Task(
-        "Transformer 4 x 128, T 64", _transformer, _tokens(10_000, 64), {64: 1.25}, inner=1, share=0.5, fix=True
+        "Transformer 4 x 128, T 64", _transformer, _tokens(10_000, 64), {64: 1.25}, inner=2, share=0.5, fix=True
     ),
     "bert": Task("BERT-base size, T 128", _bert, _tokens(30_522, 128), {8: 1.2}, inner=1, share=0.15, fix=True),
 }

@@ -1,8 +1,9 @@
-"""Sequences: an LSTM, trained privately.
+"""Sequences: an LSTM, trained privately, and released as the moving average of its weights.
 
 Scikit-learn's 1,797 digits, read row by row: eight steps of eight pixels; the target is whether a digit is odd. What to
 look at: `batch_first=True`, without which a recurrent layer takes the people of a batch for steps in time, and each
-one's gradient depends on the others; the doctor says so and offers the change, before any budget is spent.
+one's gradient depends on the others; the doctor says so and offers the change, before any budget is spent. And
+`average=0.9`: an average of noisy weights costs no privacy, and is less noisy.
 
 Claim: at epsilon 8 the whole interval of its accuracy on held-out digits lies above 75 %, where guessing gives about
 half; and the same network without `batch_first` is unsound.
@@ -87,7 +88,7 @@ def main(root: Path) -> None:
         with project.run("parity", data="digits", purpose="reading forms", plan=plan) as run:
             model = Reader()
             diagnosis = diagnose(model, (run.encoding.width,))
-            model, optimizer, batches = run.private(model, torch.optim.SGD(model.parameters(), lr=2.0))
+            model, optimizer, batches = run.private(model, torch.optim.SGD(model.parameters(), lr=2.0), average=0.9)
             for x, y in batches:
                 optimizer.zero_grad()
                 nn.functional.cross_entropy(model(x), y).backward()

@@ -70,3 +70,18 @@ def test_a_plan_of_every_kind_trains_and_its_bundle_verifies(sealed: Place, chan
     assert result.verification.ok
     values = of(owner, "training")
     assert all(values[name] == value for name, value in changed.items())
+
+
+def test_a_recipe_with_every_lever_trains_and_says_so(sealed: Place) -> None:
+    text = sealed.recipe.read_text(encoding="utf-8")
+    text = text.replace(
+        "[train]\n", '[train]\noptimizer = "dp-adam"\nschedule = "cosine"\nwarm_up = 0.1\naverage = 0.9\n', 1
+    )
+    kept = [line for line in text.splitlines() if not line.startswith(("momentum", 'optimizer = "sgd"'))]
+    sealed.recipe.write_text("\n".join(kept), encoding="utf-8")
+    sealed.train()
+    values = of(sealed.open(), "training")
+    assert values["optimizer"]["name"] == "DPAdamBC"
+    assert values["optimizer"]["average"] == 0.9
+    assert values["recipe"]["train"]["schedule"] == "cosine"
+    assert values["status"] == "complete"

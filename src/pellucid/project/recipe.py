@@ -139,7 +139,11 @@ def _carry_out(run: Run, recipe: Recipe, on_begin: Begin | None) -> Outcome:
         if on_begin is not None:
             on_begin(run)
         module = build(recipe, run.encoding)
-        fit(*run.private(module, recipe.make_optimizer(module)))
+        private = run.private(module, recipe.make_optimizer(module, run.plan), average=recipe.average or None)
+        schedule = recipe.make_schedule(private[1], run.plan.steps)
+        if schedule is not None:
+            run.keep("schedule", schedule)
+        fit(*private, schedule)
         trained = run.finish()
         run.evaluate()
         run.explain()

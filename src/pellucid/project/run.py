@@ -309,6 +309,10 @@ class Run:
 
         from pellucid import train
         from pellucid.train import checkpoint
+        from pellucid.train.workers import is_sharded
+
+        if average is not None and any(is_sharded(p) for p in model.parameters()):
+            raise Misuse("an average of weights that are spread over processes is not kept", where="average")
 
         self._optimizer = describe(optimizer)
         rows = torch.from_numpy(~self._test)

@@ -141,4 +141,6 @@ def squared_norms(gradient: torch.Tensor) -> torch.Tensor:
     whole = flat.shape[1] // BLOCK * BLOCK
     blocks = flat[:, :whole].view(len(flat), whole // BLOCK, BLOCK)
     sums: torch.Tensor = torch.linalg.vector_norm(blocks, dim=2, dtype=kind).double().square_().sum(1)
+    if whole == flat.shape[1]:
+        return sums
     return sums.add_(torch.linalg.vector_norm(flat[:, whole:], dim=1, dtype=kind).double().square_())

@@ -7,30 +7,39 @@ for each; the shipped numbers were found on a public data set.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import nn
 
-from pellucid.errors import BadFile, nearest
+from pellucid.errors import BadFile, Misuse
+from pellucid.privacy.choices import CLIPPINGS, MECHANISMS
 from pellucid.schema import Encoding, parse_toml, read_toml
+from pellucid.train import schedules
+from pellucid.train.dotted import Dotted
 
 if TYPE_CHECKING:
+    from torch.optim.lr_scheduler import LambdaLR
+
+    from pellucid.privacy import Plan
     from pellucid.train.batches import Batches
     from pellucid.train.engine import PrivateModel, PrivateOptimizer
 
 __all__ = ["Recipe", "build", "fit"]
 
 KINDS: Final = ("logistic", "mlp")
-OPTIMIZERS: Final = ("sgd", "adam")
+OPTIMIZERS: Final = ("sgd", "adam", "dp-adam")
+SCHEDULES: Final = ("constant", "linear", "cosine")
 _KEYS: Final[Mapping[str, frozenset[str]]] = {
     "model": frozenset({"kind", "hidden"}),
-    "train": frozenset({"epochs", "batch", "learning_rate", "clip", "optimizer", "momentum"}),
-    "privacy": frozenset({"epsilon", "delta"}),
+    "train": frozenset(
+        {"epochs", "batch", "learning_rate", "clip", "optimizer", "momentum"}
+        | {"weight_decay", "schedule", "warm_up", "average", "clipping"}
+    ),
+    "privacy": frozenset({"epsilon", "delta", "mechanism", "bands"}),
     "data": frozenset({"features"}),
     "split": frozenset({"test"}),
 }
@@ -47,12 +56,22 @@ class Recipe:
         batch: Expected batch.
         learning_rate: Above 0.
         clip: L2 norm to which each person's gradient is clipped.
-        optimizer: ``sgd`` or ``adam``.
+        optimizer: ``sgd``, ``adam``, or ``dp-adam``, which knows the variance of the noise.
         momentum: Of ``sgd``, in [0, 1).
         epsilon: The most the model may claim.
         delta: At this delta.
         features: Feature columns, or None for the schema's default.
         test: Share of people held out.
+        weight_decay: At least 0: of ``sgd`` as torch does it, of the others decoupled (AdamW).
+        schedule: Of the learning rate over the steps: ``constant``, ``linear`` or ``cosine``.
+        warm_up: Share of the steps over which the rate first rises, in [0, 1).
+        average: Decay of the moving average of the weights that is released in their place, in [0, 1); 0 for none.
+        clipping: How a person's gradient is bounded; see :data:`pellucid.privacy.choices.CLIPPINGS`.
+        mechanism: How noise runs over the steps; see :data:`pellucid.privacy.choices.MECHANISMS`.
+        bands: Of ``banded``, at least 2; else 1.
+
+    A field from ``weight_decay`` on that has its default value is left out of documents, which so are what they
+    always were.
     """
 
     kind: str
@@ -67,6 +86,13 @@ class Recipe:
     delta: float
     features: tuple[str, ...] | None
     test: float
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    warm_up: float = 0.0
+    average: float = 0.0
+    clipping: str = "flat"
+    mechanism: str = "gaussian"
+    bands: int = 1
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
@@ -83,44 +109,66 @@ class Recipe:
         """The recipe in a parsed document (TOML, or :meth:`document`).
 
         Raises:
-            BadFile: A key is unknown (names the nearest), missing, or out of its range. Names the dotted key.
+            BadFile: A key is unknown (names the nearest), missing, out of its range, or does not go with another.
+                Names the dotted key.
         """
-        table = _Reader(document, where)
+        table = Dotted(document, _KEYS, where)
         kind = table.choice("model.kind", KINDS)
         hidden = table.get("model.hidden", [] if kind == "logistic" else None)
-        if not isinstance(hidden, list | tuple) or not all(_whole(width) and width >= 1 for width in hidden):
+        if not isinstance(hidden, list | tuple) or not all(_positive(width) for width in hidden):
             raise table.bad("model.hidden", "this must be a list of positive whole numbers, such as [64]")
         if bool(hidden) == (kind == "logistic"):
             raise table.bad("model.hidden", "an mlp has hidden layers, and a logistic regression has none")
-        batch = table.get("train.batch")
-        if not _whole(batch) or batch < 1:
-            raise table.bad("train.batch", "this must be a positive whole number")
-        optimizer = table.choice("train.optimizer", OPTIMIZERS, "sgd")
-        momentum = table.number("train.momentum", 0.0, least=0.0)
-        if momentum >= 1 or (momentum and optimizer != "sgd"):
-            raise table.bad("train.momentum", "this must be below 1, and only sgd has it")
         features = table.get("data.features", None, optional=True)
         if features is not None and not (
             isinstance(features, list | tuple) and features and all(isinstance(name, str) for name in features)
         ):
             raise table.bad("data.features", "this must be a list of column names; leave it out for the default")
-        return cls(
+        recipe = cls(
             kind=kind,
             hidden=tuple(hidden),
             epochs=table.number("train.epochs"),
-            batch=batch,
+            batch=table.count("train.batch"),
             learning_rate=table.number("train.learning_rate"),
             clip=table.number("train.clip"),
-            optimizer=optimizer,
-            momentum=momentum,
+            optimizer=table.choice("train.optimizer", OPTIMIZERS, "sgd"),
+            momentum=table.number("train.momentum", 0.0, least=0.0, below=1.0),
             epsilon=table.number("privacy.epsilon"),
             delta=table.number("privacy.delta"),
             features=tuple(features) if features is not None else None,
             test=table.number("split.test", least=0.0),
+            weight_decay=table.number("train.weight_decay", 0.0, least=0.0),
+            schedule=table.choice("train.schedule", SCHEDULES, "constant"),
+            warm_up=table.number("train.warm_up", 0.0, least=0.0, below=1.0),
+            average=table.number("train.average", 0.0, least=0.0, below=1.0),
+            clipping=table.choice("train.clipping", CLIPPINGS, "flat"),
+            mechanism=table.choice("privacy.mechanism", MECHANISMS, "gaussian"),
+            bands=table.count("privacy.bands", 1),
         )
+        recipe._agrees(table)
+        return recipe
+
+    def _agrees(self, table: Dotted) -> None:
+        """Raise if two keys do not go together."""
+        if self.momentum and self.optimizer != "sgd":
+            raise table.bad("train.momentum", "only sgd has momentum of its own")
+        if self.mechanism == "banded" and self.bands < 2:
+            raise table.bad("privacy.bands", 'this must be at least 2 with mechanism = "banded"')
+        if self.mechanism != "banded" and self.bands > 1:
+            raise table.bad("privacy.bands", 'only mechanism = "banded" has bands')
+        moving = "adaptive" if self.clipping == "adaptive" else self.mechanism
+        if moving in ("adaptive", "banded") and self.optimizer == "dp-adam":
+            what = f"dp-adam takes out noise of one variance for every step, which {moving} does not have"
+            raise table.bad("train.optimizer", what)
+        if self.clipping == "adaptive" and self.mechanism == "banded":
+            raise table.bad("train.clipping", "adaptive clipping and banded noise do not go together")
+
+    def _chosen(self, *names: str) -> dict[str, Any]:
+        """Those of these fields that do not have their default value."""
+        return {name: getattr(self, name) for name in names if getattr(self, name) != _DEFAULTS[name]}
 
     def document(self) -> dict[str, Any]:
-        """The recipe as JSON, defaults included; :meth:`from_document` gives it back."""
+        """The recipe as JSON; :meth:`from_document` gives it back."""
         return {
             "model": {"kind": self.kind, "hidden": list(self.hidden)},
             "train": {
@@ -130,8 +178,9 @@ class Recipe:
                 "clip": self.clip,
                 "optimizer": self.optimizer,
                 **({"momentum": self.momentum} if self.optimizer == "sgd" else {}),
+                **self._chosen("weight_decay", "schedule", "warm_up", "average", "clipping"),
             },
-            "privacy": {"epsilon": self.epsilon, "delta": self.delta},
+            "privacy": {"epsilon": self.epsilon, "delta": self.delta, **self._chosen("mechanism", "bands")},
             "data": {"features": list(self.features)} if self.features is not None else {},
             "split": {"test": self.test},
         }
@@ -146,13 +195,43 @@ class Recipe:
             "batch": self.batch,
             "epochs": self.epochs,
             "clip": self.clip,
+            **self._chosen("clipping", "mechanism", "bands"),
         }
 
-    def make_optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
-        """The recipe's optimizer over all parameters of ``module``."""
+    def make_optimizer(self, module: nn.Module, plan: Plan | None = None) -> torch.optim.Optimizer:
+        """The recipe's optimizer over all parameters of ``module``.
+
+        Args:
+            module: The plain module.
+            plan: By which it will be trained; ``dp-adam`` takes the variance of the noise from it.
+
+        Raises:
+            Misuse: The optimizer is ``dp-adam`` and no plan is given.
+        """
+        weights, rate, decay = module.parameters(), self.learning_rate, self.weight_decay
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(weights, lr=rate, momentum=self.momentum, weight_decay=decay)
         if self.optimizer == "adam":
-            return torch.optim.Adam(module.parameters(), lr=self.learning_rate)
-        return torch.optim.SGD(module.parameters(), lr=self.learning_rate, momentum=self.momentum)
+            return torch.optim.AdamW(weights, lr=rate, weight_decay=decay) if decay else torch.optim.Adam(weights, rate)
+        if plan is None:
+            raise Misuse("dp-adam has to know the noise", where="make_optimizer", fix="give the plan too")
+        from pellucid.train.adam import DPAdamBC, noise_variance
+
+        return DPAdamBC(weights, lr=rate, weight_decay=decay, noise_variance=noise_variance(plan))
+
+    def make_schedule(self, optimizer: torch.optim.Optimizer, steps: int) -> LambdaLR | None:
+        """The recipe's schedule of the learning rate for :func:`fit`, or None if the rate stays what it is.
+
+        Args:
+            optimizer: The private one.
+            steps: ``plan.steps``.
+        """
+        if self.schedule == "constant" and not self.warm_up:
+            return None
+        return schedules.schedule(optimizer, steps, self.schedule, warm_up=int(self.warm_up * steps))
+
+
+_DEFAULTS: Final[Mapping[str, Any]] = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
 
 
 def build(recipe: Recipe, encoding: Encoding) -> nn.Module:
@@ -174,58 +253,24 @@ def build(recipe: Recipe, encoding: Encoding) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(widths[-1], len(encoding.classes)))
 
 
-def fit(model: PrivateModel, optimizer: PrivateOptimizer, batches: Batches) -> None:
-    """The loop of ``pellucid train``: cross-entropy over all batches of the plan. Nothing is measured on the way."""
+def fit(model: PrivateModel, optimizer: PrivateOptimizer, batches: Batches, schedule: LambdaLR | None = None) -> None:
+    """The loop of ``pellucid train``: cross-entropy over all batches of the plan. Nothing is measured on the way.
+
+    Args:
+        model: The private model.
+        optimizer: The private optimizer.
+        batches: Of the plan; each is followed by a step.
+        schedule: Of the learning rate; it follows the steps of the plan, also those that a killed run has lost.
+    """
     loss = nn.CrossEntropyLoss()
     for x, y in batches:
+        # before the step, so that a checkpoint of step N holds the rate of step N
+        while schedule is not None and schedule.last_epoch < batches.steps_taken:
+            schedule.step()
         optimizer.zero_grad()
         loss(model(x), y).backward()
         optimizer.step()
 
 
-_REQUIRED: Final = object()
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-class _Reader:
-    """Reads dotted keys of a recipe, and says where one is wrong."""
-
-    def __init__(self, document: Mapping[str, Any], where: str) -> None:
-        self._document = document
-        self._where = where
-        for section, content in document.items():
-            if section not in _KEYS:
-                raise self.bad(section, f"unknown key{nearest(section, _KEYS)}")
-            if not isinstance(content, Mapping):
-                raise self.bad(section, "this must be a table")
-            for key in content:
-                if key not in _KEYS[section]:
-                    raise self.bad(f"{section}.{key}", f"unknown key{nearest(key, _KEYS[section])}")
-
-    def bad(self, key: str, what: str) -> BadFile:
-        return BadFile(what, where=f"{self._where}: {key}")
-
-    def get(self, dotted: str, default: Any = _REQUIRED, *, optional: bool = False) -> Any:
-        section, _, key = dotted.partition(".")
-        value = self._document.get(section, {}).get(key, default)
-        if value is _REQUIRED or (value is None and not optional):
-            raise self.bad(dotted, "this key is missing")
-        return value
-
-    def number(self, dotted: str, default: Any = _REQUIRED, *, least: float | None = None) -> float:
-        value = self.get(dotted, default)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            raise self.bad(dotted, "this must be a finite number")
-        if value < least if least is not None else value <= 0:
-            raise self.bad(dotted, "this must be above 0" if least is None else f"this must be at least {least:g}")
-        return float(value)
-
-    def choice(self, dotted: str, known: tuple[str, ...], default: Any = _REQUIRED) -> str:
-        value = self.get(dotted, default)
-        if value not in known:
-            near = nearest(value, known) if isinstance(value, str) else ""
-            raise self.bad(dotted, f"this must be one of {', '.join(known)}{near}")
-        return str(value)
+def _positive(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
