@@ -134,9 +134,9 @@ def test_chunks_draw_the_same_masks_again_and_leave_chance_as_it_was() -> None:
         torch.testing.assert_close(module[2](torch.cat(seen)), out.detach())
 
 
-def test_memory_low_takes_a_quarter_of_the_batch_and_a_number_takes_what_fits() -> None:
+def test_memory_low_takes_half_of_the_batch_and_a_number_takes_what_fits() -> None:
     x, y = people(5)
-    for memory, expected in (("low", 12), (1, 1), (None, None)):
+    for memory, expected in (("low", 27), (1, 1), (None, None)):
         module = mlp()
         model, *_ = private(module, torch.optim.SGD(module.parameters(), lr=1.0), plan(), x, y, memory=memory)
         assert model._recorder.chunk == expected

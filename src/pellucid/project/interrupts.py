@@ -1,4 +1,8 @@
-"""Ctrl-C while a model learns: between two steps, never within one, so that the model of the steps taken is whole."""
+"""Ctrl-C while a model learns: between two steps, never within one, so that the model of the steps taken is whole.
+
+A request to end (SIGTERM, as torchrun sends it to the others when a worker is lost) is taken in the same way, and once
+the run is on its way out it is let it finish: what was spent has to be written down.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +27,26 @@ class Interrupts:
         self._within = within
         self._asked = False
         self._before: Any = None
+        self._before_end: Any = None
 
     def hold(self) -> None:
         """From here on."""
         main = threading.current_thread() is threading.main_thread()
         if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             self._before = signal.signal(signal.SIGINT, self._handle)
+        if main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            self._before_end = signal.signal(signal.SIGTERM, self._handle)
+
+    def leave(self) -> None:
+        """On the way out: a request to end is what happens already."""
+        if self._before_end is not None:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def release(self) -> None:
         """As before :meth:`hold`."""
+        if self._before_end is not None:
+            signal.signal(signal.SIGTERM, self._before_end)
+            self._before_end = None
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
             self._before = None

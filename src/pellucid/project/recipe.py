@@ -133,13 +133,16 @@ def resume(
 
 
 def _carry_out(run: Run, recipe: Recipe, on_begin: Begin | None) -> Outcome:
+    from torch.nn import CrossEntropyLoss
+
     from pellucid.train import build, fit
 
     with run:
         if on_begin is not None:
             on_begin(run)
         module = build(recipe, run.encoding)
-        private = run.private(module, recipe.make_optimizer(module, run.plan), average=recipe.average or None)
+        optimizer = recipe.make_optimizer(module, run.plan)
+        private = run.private(module, optimizer, loss=CrossEntropyLoss(), average=recipe.average or None)
         schedule = recipe.make_schedule(private[1], run.plan.steps)
         if schedule is not None:
             run.keep("schedule", schedule)

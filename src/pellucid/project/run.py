@@ -186,7 +186,7 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._interrupts.release()
+        self._interrupts.leave()
         steps = self.steps_taken
         try:
             if self._session is not None and steps > 0:
@@ -197,7 +197,10 @@ class Run:
                 elif isinstance(error, KeyboardInterrupt):
                     self._rescue()
         finally:
-            self._settle("complete" if steps == self.plan.steps else "stopped", steps)
+            try:
+                self._settle("complete" if steps == self.plan.steps else "stopped", steps)
+            finally:
+                self._interrupts.release()
 
     def _rescue(self) -> None:
         """The model of the steps taken, saved with its evidence; a run that was interrupted ends as interrupted."""
@@ -334,6 +337,8 @@ class Run:
             mark=self._mark,
         )
         self._keeper.begin()
+        if loss is not None:
+            self._optimizer["loss"] = f"{reduction} over rows, held against made-up rows"
         if average is not None:
             self._average = train.MovingAverage(model, average)
             self.keep("average", self._average)

@@ -73,6 +73,8 @@ class Clipping:
             empty: The batch was a stand-in: nothing is added.
             fresh: What stood in ``out`` is dropped.
         """
+        if fresh:
+            self.within = 0.0
         if fresh and (empty or len(gradients) < len(parameters)):
             for total in out:
                 total.zero_()
@@ -95,14 +97,18 @@ class Clipping:
                 total.zero_()
             return
         rows = factors.to(out[0].dtype).unbind()  # rounded once for all: products are of that type
-        for contribution, group, total in zip(found, self._groups, out, strict=True):
-            if contribution is not None:
-                part = contribution if keep is None else contribution.select(keep)
-                summed = part.weighted_sum(rows[group])
-                if fresh:
-                    total.copy_(summed)
-                else:
-                    total.add_(summed)
+        # all before the first is added: if memory runs out on the way, nobody is counted twice
+        summed = [
+            None if part is None else (part if keep is None else part.select(keep)).weighted_sum(rows[group])
+            for part, group in zip(found, self._groups, strict=True)
+        ]
+        if self._kind == "adaptive":
+            self.within += float((squares[0].sqrt() <= self.clip).sum()) - squares.shape[1] / 2
+        for part, total in zip(summed, out, strict=True):
+            if part is not None and fresh:
+                total.copy_(part)
+            elif part is not None:
+                total.add_(part)
 
     def _factors(self, squares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Factors by group and unit, and which units those are if some were left out."""
@@ -110,8 +116,6 @@ class Clipping:
             factors = (self.clip * MARGIN) / squares.sqrt().add_(GAMMA)
         else:
             factors = squares.rsqrt().mul_(self.clip * MARGIN / math.sqrt(self._count)).clamp_(max=1.0)
-        if self._kind == "adaptive":
-            self.within += float((squares[0].sqrt() <= self.clip).sum()) - squares.shape[1] / 2
         if float(factors.min()) >= LEAST:  # the factor of an infinite norm is zero, and of NaN it is NaN
             return factors, None
         keep = (factors >= LEAST).all(0).nonzero().squeeze(1)

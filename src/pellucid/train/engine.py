@@ -167,7 +167,7 @@ class PrivateModel(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The user's model's."""
-        return self._module(*args, **kwargs)
+        return self._modules["_module"](*args, **kwargs)  # type: ignore[misc]  # it is there; attribute access costs more
 
     def __getattr__(self, name: str) -> Any:
         try:

@@ -7,7 +7,7 @@ and generated rows, never a private one; guards before each step see the optimiz
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,6 +34,9 @@ __all__ = [
     "rows_like",
 ]
 
+Loss = Callable[[Any, Any], torch.Tensor]
+
+_NUMBERS = (int, float)
 _OPTIMIZERS = ("torch.optim", "pellucid.train.adam")
 _NEEDS_MORE_THAN_GRADIENTS = (torch.optim.LBFGS, torch.optim.SparseAdam)
 
@@ -123,7 +126,8 @@ def check_loss(model: nn.Module, loss: Callable[[Any, Any], torch.Tensor], x: An
         model: The model, not private at this moment or at rest.
         loss: Takes outputs and targets, gives one number.
         x: Of inputs, only shape and type are read.
-        y: Of targets, only shape and type are read; made-up ones are 0 or 1.
+        y: Of targets, only shape and type are read; made-up ones are 0 or 1, then any class, then
+            with entries that losses of torch ignore.
         reduction: ``mean`` or ``sum``.
 
     Raises:
@@ -134,27 +138,74 @@ def check_loss(model: nn.Module, loss: Callable[[Any, Any], torch.Tensor], x: An
     with in_training_mode(model):
         with torch.no_grad():
             outputs = call(model, generated_tree(x))
-        targets = tree_map(_made_up_target, y)
-        whole = _loss_gradient(loss, outputs, targets, name)
-        share, other_share = (ROWS, 1) if reduction == "mean" else (1, ROWS)
+        for targets in _made_up_targets(loss, outputs, y, name):
+            _hold_loss(loss, outputs, targets, reduction, name)
+
+
+def _hold_loss(loss: Loss, outputs: Any, targets: Any, reduction: str, name: str) -> None:
+    """One round of :func:`check_loss`."""
+    whole = _loss_gradient(loss, outputs, targets, name)
+    share, other_share = (ROWS, 1) if reduction == "mean" else (1, ROWS)
+    for row in range(ROWS):
+        alone = _loss_gradient(loss, _row(outputs, row), _row(targets, row), name)
+        for one, other in zip(whole, alone, strict=True):
+            if _close(one[row] * share, other[0]):
+                continue
+            if _close(one[row] * other_share, other[0]):
+                right = "sum" if reduction == "mean" else "mean"
+                what = f"the loss does not {'average' if reduction == 'mean' else 'sum'} over the rows of the batch"
+                raise Misuse(what, where=name, fix=f'say reduction="{right}"')
+            raise Misuse(
+                "what the loss says of one row depends on the other rows of the batch",
+                where=name,
+                fix="use a loss that is a mean or a sum over rows, and within a row whatever you like; weights of "
+                "classes and ignored entries must not change what the sum is divided by",
+            )
+
+
+def _made_up_targets(loss: Loss, outputs: Any, y: Any, name: str) -> Iterator[Any]:
+    """Targets of 0 and 1; then of all classes that the outputs have; then with entries that losses of torch ignore.
+
+    The later rounds are left out where the loss has no such targets.
+    """
+    yield tree_map(lambda leaf: _made_up(leaf, 2), y)
+    classes = max((leaf.shape[axis] for leaf in tree_leaves(outputs) for axis in (1, -1) if leaf.dim() > 1), default=2)
+    whole = [leaf for leaf in tree_leaves(y) if not leaf.is_floating_point() and leaf.dtype != torch.bool]
+    for number in sorted({leaf.shape[axis] for leaf in tree_leaves(outputs) for axis in (1, -1) if leaf.dim() > 1}):
+        if whole and 2 < number <= classes:
+            targets = tree_map(lambda leaf: _made_up(leaf, number), y)  # noqa: B023 - called at once
+            if _takes(loss, outputs, targets, name):
+                yield targets
+    if any(leaf.dim() > 1 for leaf in whole):
+        targets = tree_map(_with_gaps, y)
+        if _takes(loss, outputs, targets, name):
+            yield targets
+
+
+def _made_up(leaf: torch.Tensor, classes: int) -> torch.Tensor:
+    if leaf.is_floating_point() or leaf.dtype == torch.bool or classes == 2:
+        made = generated(tuple(leaf.shape[1:]), torch.int64, ROWS, 7)
+    else:
+        size = leaf.shape[1:].numel()
+        made = (torch.arange(ROWS * size).view(ROWS, size).flip(1) * 7 % classes).view(ROWS, *leaf.shape[1:])
+    return made.to(leaf.device, leaf.dtype)
+
+
+def _with_gaps(leaf: torch.Tensor) -> torch.Tensor:
+    """Of each row another number of entries is to be ignored, as losses of torch ignore -100."""
+    made = generated(tuple(leaf.shape[1:]), torch.int64, ROWS, 7).to(leaf.device, leaf.dtype)
+    if not leaf.is_floating_point() and leaf.dtype != torch.bool and leaf.dim() > 1:
+        flat = made.view(ROWS, -1)
         for row in range(ROWS):
-            alone = _loss_gradient(loss, _row(outputs, row), _row(targets, row), name)
-            for one, other in zip(whole, alone, strict=True):
-                if _close(one[row] * share, other[0]):
-                    continue
-                if _close(one[row] * other_share, other[0]):
-                    right = "sum" if reduction == "mean" else "mean"
-                    what = f"the loss does not {'average' if reduction == 'mean' else 'sum'} over the rows of the batch"
-                    raise Misuse(what, where=name, fix=f'say reduction="{right}"')
-                raise Misuse(
-                    "what the loss says of one row depends on the other rows of the batch",
-                    where=name,
-                    fix="use a loss that is a mean or a sum over rows: one person must not change others' gradients",
-                )
+            flat[row, 1 + row :: 2 + row] = -100
+    return made
 
 
-def _made_up_target(leaf: torch.Tensor) -> torch.Tensor:
-    return generated(tuple(leaf.shape[1:]), torch.int64, ROWS, 7).to(leaf.device, leaf.dtype)
+def _takes(loss: Loss, outputs: Any, targets: Any, name: str) -> bool:
+    try:
+        return all(bool(g.isfinite().all()) for g in _loss_gradient(loss, outputs, targets, name))
+    except Misuse:
+        return False
 
 
 def _row(tree: Any, row: int) -> Any:
@@ -165,9 +216,7 @@ def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
     return bool(torch.allclose(one, other, rtol=1e-3, atol=1e-6))
 
 
-def _loss_gradient(
-    loss: Callable[[Any, Any], torch.Tensor], outputs: Any, targets: Any, name: str
-) -> list[torch.Tensor]:
+def _loss_gradient(loss: Loss, outputs: Any, targets: Any, name: str) -> list[torch.Tensor]:
     """Gradients of the loss at the outputs."""
     with torch.enable_grad():
         leaves = tree_map(lambda t: t.detach().requires_grad_(t.is_floating_point()), outputs)
@@ -213,7 +262,7 @@ def check_numbers(optimizer: torch.optim.Optimizer) -> None:
     """
     for index, group in enumerate(optimizer.param_groups):
         for key, value in group.items():
-            numbers = [value] if isinstance(value, int | float) else [float(value)] if _scalar(value) else []
+            numbers = [value] if isinstance(value, _NUMBERS) else [float(value)] if _scalar(value) else []
             if any(not math.isfinite(number) or (key == "lr" and number < 0) for number in numbers):
                 raise Misuse(
                     f"{key} must be finite{' and not negative' if key == 'lr' else ''}",

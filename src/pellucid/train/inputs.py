@@ -29,6 +29,7 @@ class Expected:
     def __init__(self) -> None:
         self.watching = True  # until the first batch only the way through the module is held to
         self._rows: list[torch.Tensor] | None = None
+        self._floats: list[float] | None = None
 
     def hold(self, rows: Any | None) -> None:
         """Hold to ``rows`` (a tensor, or tensors in dictionaries, lists and tuples), of which a copy is kept."""
@@ -39,7 +40,7 @@ class Expected:
         """How many rows a forward pass was given, and whether they are the right ones.
 
         Right is at least one tensor, each of which is one of the batch's, cast or moved at most; no gradient is asked
-        for them. Plain numbers, texts and flags may go along.
+        for them. Texts, flags and whole numbers may go along, and numbers that are the same in every pass.
         """
         if self._rows is not None and len(self._rows) == 1 and len(inputs) == 1:  # the usual case, quickly
             value, rows = inputs[0], self._rows[0]
@@ -53,7 +54,11 @@ class Expected:
             return count, True
         if not tensors or any(not isinstance(value, _ADMITTED) for value in given):
             return count, False
-        return count, all(not value.requires_grad and self._known(value) for value in tensors)
+        # a number that changes from batch to batch may have been read off the others
+        floats = [value for value in given if isinstance(value, float)]
+        self._floats = floats if self._floats is None else self._floats
+        alike = floats == self._floats
+        return count, alike and all(not value.requires_grad and self._known(value) for value in tensors)
 
     def _known(self, value: torch.Tensor) -> bool:
         # moved like the input, so that a cast, another device or another shape of a row makes no difference

@@ -65,7 +65,7 @@ def chunk_rows(recorder: Recorder, like: Any, limit: int | str | None, expected:
     Args:
         recorder: Of the model.
         like: As in :func:`row_bytes`.
-        limit: Bytes that a step may take; ``"low"`` for as little as a quarter of the expected batch takes; None for
+        limit: Bytes that a step may take; ``"low"`` for about half of what the expected batch takes; None for
             half of the memory that is free now.
         expected: Rows of the expected batch.
 
@@ -73,7 +73,7 @@ def chunk_rows(recorder: Recorder, like: Any, limit: int | str | None, expected:
         Misuse: The limit is none of those.
     """
     if limit == "low":
-        chunk = -(-expected // 4)
+        chunk = -(-expected * 11 // 20)  # two chunks for nearly every sample
     elif limit is None or (isinstance(limit, int) and not isinstance(limit, bool) and limit > 0):
         chunk = (_free() // 2 if limit is None else limit) // row_bytes(recorder, like)
         if limit is None and chunk >= 2 * expected:

@@ -38,7 +38,9 @@ class _Boundary(torch.autograd.Function):
     ) -> tuple[torch.Tensor, ...]:
         ctx.receive = receive
         ctx.set_materialize_grads(False)
-        return tuple(output.detach() for output in outputs)
+        # half types as float32: what the loss divides by the number of rows, and the engine multiplies again, would be
+        # rounded in between, for all rows at once
+        return tuple(output.detach().to(torch.promote_types(output.dtype, torch.float32)) for output in outputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[None, None, None]:
@@ -79,7 +81,7 @@ class Pass:
         self.right = right
         self._rows = rows
         self._watched: list[Watched] = []
-        self._roots: list[GradientEdge] = []
+        self._roots: list[tuple[GradientEdge, torch.dtype]] = []
         self._draw = recorder.draw
         self._again: Chunks | None = None
 
@@ -99,7 +101,7 @@ class Pass:
                 raise
             return self._again.forward()
         output, inner = _cut(output, self._receive)
-        self._roots = [get_gradient_edge(tensor) for tensor in inner]
+        self._roots = [(get_gradient_edge(tensor), tensor.dtype) for tensor in inner]
         return output
 
     def _receive(self, gradients: Sequence[torch.Tensor | None]) -> None:
@@ -123,7 +125,7 @@ class Pass:
         if not given or not self._watched:
             return []
         edges, readers = zip(*self._watched, strict=True)
-        roots, seeds = zip(*given, strict=True)
+        roots, seeds = zip(*((root, g.to(kind)) for (root, kind), g in given), strict=True)
         self._watched = []
         found: Sequence[torch.Tensor | None]
         if len(edges) == len(roots) == 1 and edges[0][:2] == roots[0][:2]:
@@ -137,7 +139,7 @@ class Pass:
     def through(self, args: tuple[Any, ...], kwargs: dict[str, Any], run: Run, places: Sequence[int]) -> None:
         """A pass with a graph, whose outputs at ``places`` will be differentiated by :meth:`differentiate`."""
         leaves = tree_flatten(self.recorder.under_way(self, run, args, kwargs))[0]
-        self._roots = [get_gradient_edge(leaves[place]) for place in places]
+        self._roots = [(get_gradient_edge(leaves[place]), leaves[place].dtype) for place in places]
 
 
 def _gradients(
@@ -161,6 +163,7 @@ class Chunks:
         self._recorder = recorder
         self._rows = rows
         self._given = (args, kwargs)
+        self._versions: list[int] | None = None
         self._run = run
         self._draw = recorder.draw
         self._chance = torch.get_rng_state()  # dropout draws the same masks when the rows go through again
@@ -170,6 +173,7 @@ class Chunks:
 
     def forward(self) -> Any:
         """The model's output, cut from a graph that is not there yet."""
+        self._versions = self._now()
         parts: list[list[Any]] = []
         start = 0
         form: Any = None
@@ -206,6 +210,12 @@ class Chunks:
         """Take every chunk through the model once more, with a graph, and its gradients to the layers."""
         recorder = self._recorder
         recorder.begin_chunks()
+        if self._versions is not None and self._now() != self._versions:
+            raise Misuse(
+                "the rows were written to between the forward and the backward pass",
+                where="model",
+                fix="change a copy of them",
+            )
         outside = torch.get_rng_state()
         torch.set_rng_state(self._chance)
         start = 0
@@ -232,6 +242,9 @@ class Chunks:
                 start = end
         finally:
             torch.set_rng_state(outside)
+
+    def _now(self) -> list[int]:
+        return [leaf._version for leaf in tree_flatten(self._given)[0] if isinstance(leaf, torch.Tensor)]
 
     def _size(self) -> int:
         return self._recorder.chunk or self._rows

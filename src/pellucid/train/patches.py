@@ -77,6 +77,7 @@ class Layer(Patch):
         self.rule, self.twin = rule, twin
         self._named = dict(module.named_parameters(remove_duplicate=False))
         self._known = set(self._named.values())
+        self._shares: set[float] = set()  # rows of its own for each row of the batch, as made-up rows had them
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The layer, recorded where it counts."""
@@ -121,6 +122,7 @@ class Layer(Patch):
                     where=self.where,
                     fix="do not write into the input of a layer that has parameters",
                 )
+            self._hold_share(len(gradient) / (units * recorder.views))
             try:
                 if rule is not None:
                     yield from rule(module, inputs, gradient, units)
@@ -133,6 +135,21 @@ class Layer(Patch):
 
         self._watcher(pass_)(output, pieces)
         return output
+
+    def _hold_share(self, share: float) -> None:
+        """How many rows of a layer's belong to one row of the batch may not depend on the data.
+
+        Raises:
+            UnsupportedModel: It is another number than with made-up rows, so that rows cannot be told apart.
+        """
+        if not self._recorder.learned:
+            self._shares.add(share)
+        elif share not in self._shares:
+            raise UnsupportedModel(
+                "how many rows reach this layer depends on what is in them, so that nobody can say whose they are",
+                where=self.where,
+                fix="give it all rows, and mask what it makes of those that do not count",
+            )
 
     def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
         """Tensors in the order of the layer's signature, however they are named in the call."""

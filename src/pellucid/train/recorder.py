@@ -52,6 +52,7 @@ class Recorder:
         self.draw = object()
         self.resting = False
         self.plain = False
+        self.learned = False
         self.views = views
         self.units = 0
         self.chunk: int | None = None
@@ -162,8 +163,9 @@ class Recorder:
         """Keep what the layers of a pass over all rows say."""
         if self._consumed:
             raise self._once()
+        found = list(pieces)  # before anything is kept: memory may run out on the way
         self.units = rows // self.views
-        for parameter, contribution in pieces:
+        for parameter, contribution in found:
             self._pieces.setdefault(parameter, []).append(contribution)
 
     def take_chunk(self, rows: int, pieces: Pieces) -> None:

@@ -47,14 +47,18 @@ class Release:
         """Turn ``sums``, flat over all parameters, into the released mean, in place."""
         plan = self._plan
         within = torch.tensor([clipping.within], dtype=torch.float64) if plan.count_noise is not None else None
+        # added up before noise: what leaves is on the grid of the noise, whatever the workers' floats were
+        self._workers.add_up(sums)
+        if within is not None:
+            self._workers.add_up(within)
         if self._workers.leads:
             self._add(sums, plan.gradient_noise_multiplier * clipping.clip)
             if within is not None and plan.count_noise is not None:
-                within += plan.count_noise * self._noise.normals(1)
-        self._workers.add_up(sums)
+                self._noise.add(within, plan.count_noise)
+        self._workers.share(sums)
         sums /= plan.normaliser
         if within is not None:
-            self._workers.add_up(within)
+            self._workers.share(within)
             clipping.follow(float(within), plan.normaliser)
 
     def _add(self, sums: torch.Tensor, std: float) -> None:

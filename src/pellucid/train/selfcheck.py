@@ -11,11 +11,10 @@ from typing import Any, Final
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_map
 
 from pellucid.errors import PellucidError, UnsupportedModel
 from pellucid.train.contributions import Contribution, Room
-from pellucid.train.probe import close, forward, generated, generated_tree, in_training_mode
+from pellucid.train.probe import forward, generated, generated_tree, in_training_mode
 from pellucid.train.recorder import Recorder
 from pellucid.train.workers import full, is_sharded
 
@@ -30,9 +29,9 @@ _Found = dict[str, torch.Tensor | None]
 def check_gradients(recorder: Recorder, like: Any) -> None:
     """Hold per-example gradients, their norms and their sum against autograd, on generated rows.
 
-    Their sum must be autograd's gradient and, unless chance plays a part, each must be the gradient of its row alone.
-    Layers of dropout are left out. Two numbers of rows are tried, because something of another length, such as the
-    positions of a text, may have as many entries as there are rows.
+    Their sum must be the gradient of a loss over all rows, and each must be the gradient of a loss on the output of its
+    row, in a pass over all rows that draws the same random numbers. Two numbers of rows are tried, because something of
+    another length, such as the positions of a text, may have as many entries as there are rows.
 
     Args:
         recorder: Of the model; holds nothing afterwards.
@@ -42,59 +41,54 @@ def check_gradients(recorder: Recorder, like: Any) -> None:
         UnsupportedModel: They are not, or a backward pass fails. Names the parameter.
     """
     with in_training_mode(recorder.module), torch.enable_grad():
-        for module in recorder.module.modules():
-            if isinstance(module, nn.modules.dropout._DropoutNd):
-                module.eval()
         try:
             for rows, singles in ((MORE, 1), (ROWS, ROWS)):
                 _check(recorder, generated_tree(like, rows), rows, singles)
         finally:
             recorder.expect(None)
+    recorder.learned = True
 
 
 def _check(recorder: Recorder, x: Any, rows: int, singles: int) -> None:
     names = {p: name for name, p in recorder.module.named_parameters() if p.requires_grad}
-    output, summed = _plain(recorder, x, slice(None))
     found = {names[p]: contribution for p, contribution in _recorded(recorder, x).items()}
     norms = {name: contribution.squared_norms(Room(_ENOUGH)).sqrt() for name, contribution in found.items()}
-    _compare({name: c.weighted_sum(torch.ones(rows, dtype=torch.float64)) for name, c in found.items()}, summed)
+    everybody = {name: c.weighted_sum(torch.ones(rows, dtype=torch.float64)) for name, c in found.items()}
+    _compare(everybody, _plain(recorder, x, slice(None)))
+    one = torch.ones(1, dtype=torch.float64)
     for row in range(singles):
-        one = torch.ones(1, dtype=torch.float64)
         samples = {name: c.select(torch.tensor([row])).weighted_sum(one) for name, c in found.items()}
         for name, sample in samples.items():
             norm = sample.double().norm()
             if not torch.isclose(norms[name][row].to(norm), norm, rtol=1e-3, atol=1e-6):
                 raise _wrong(name)
-        alone, gradients = _plain(recorder, tree_map(lambda leaf: leaf[row : row + 1], x), slice(row, row + 1))  # noqa: B023 - called at once
-        if all(close(a[0], o[row]) for a, o in zip(alone, output, strict=True)):
-            _compare(samples, gradients)
+        _compare(samples, _plain(recorder, x, slice(row, row + 1)))
 
 
 def silent_parameters(recorder: Recorder, like: Any) -> list[str]:
     """Trainable parameters that a loss on generated rows does not reach: they would learn noise only."""
     with in_training_mode(recorder.module), torch.enable_grad():
-        _, gradients = _plain(recorder, generated_tree(like), slice(None))
+        gradients = _plain(recorder, generated_tree(like), slice(None))
     return [name for name, gradient in gradients.items() if gradient is None]
 
 
 def _loss(outputs: list[torch.Tensor], rows: slice) -> torch.Tensor:
-    """A made-up loss that differs by row, summed."""
+    """A made-up loss that differs by row, summed over ``rows``."""
     total = torch.zeros((), dtype=torch.float64)
     for number, out in enumerate(outputs):
-        weights = generated(tuple(out.shape[1:]), torch.float32, MORE, stream=30 + number)[
-            : len(out) if rows.start is None else None
-        ][rows].to(out.device)
-        total = total + (out.float() * weights + out.float().square()).double().sum().cpu()
+        weights = generated(tuple(out.shape[1:]), torch.float32, len(out), stream=30 + number)[rows].to(out.device)
+        part = out[rows].float()
+        total = total + (part * weights + part.square()).double().sum().cpu()
     return total
 
 
-def _plain(recorder: Recorder, x: Any, rows: slice) -> tuple[list[torch.Tensor], _Found]:
-    """Outputs, and autograd's gradients by parameter, without the engine."""
+def _plain(recorder: Recorder, x: Any, rows: slice) -> _Found:
+    """Autograd's gradients by parameter, without the engine, of a loss on the outputs of some rows."""
     parameters = {name: p for name, p in recorder.module.named_parameters() if p.requires_grad}
     with recorder.at_rest(plain=True):
         outputs = forward(recorder.module, x)
         found = _failing(lambda: _gradients(_loss(outputs, rows), list(parameters.values())))
-    return [out.detach() for out in outputs], dict(zip(parameters, found, strict=True))
+    return dict(zip(parameters, found, strict=True))
 
 
 def _gradients(loss: torch.Tensor, parameters: list[nn.Parameter]) -> list[torch.Tensor | None]:

@@ -150,9 +150,22 @@ def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
 
     ``memcmp``, at the speed of memory: ``torch.equal`` looks at floats one by one, and takes seven times as long.
     """
-    if not (one.is_cpu and other.is_cpu and one.is_contiguous() and other.is_contiguous()):
+    if not (_bare(one) and _bare(other)):
         return False
-    return not _memcmp(one.data_ptr(), other.data_ptr(), one.nbytes)
+    here, there = one.data_ptr(), other.data_ptr()
+    return here != 0 and there != 0 and not _memcmp(here, there, one.nbytes)
+
+
+def _bare(tensor: torch.Tensor) -> bool:
+    """Whether the memory of ``tensor`` is its value: no subclass, no lazy sign or conjugate, no gaps."""
+    return (
+        type(tensor) in _WHOLE
+        and tensor.is_cpu
+        and tensor.layout is torch.strided
+        and tensor.is_contiguous()
+        and not tensor.is_neg()
+        and not tensor.is_complex()
+    )
 
 
 def same(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 import torch
@@ -47,15 +49,27 @@ class Workers:
         Raises:
             Misuse: Another process is gone; nothing was released in this step.
         """
-        if self.count == 1:
-            return
+        if self.count > 1:
+            self._together(lambda: dist.all_reduce(sums))
+
+    def share(self, sums: torch.Tensor) -> None:
+        """The first process's, in every process, in place.
+
+        Raises:
+            Misuse: Another process is gone.
+        """
+        if self.count > 1:
+            self._together(lambda: dist.broadcast(sums, 0))
+
+    @staticmethod
+    def _together(exchange: Callable[[], object]) -> None:
         try:
-            dist.all_reduce(sums)
+            exchange()
         except RuntimeError as error:
             raise Misuse(
                 "another worker of this training is gone",
                 where="optimizer.step",
-                fix="the run ends here; steps taken are counted. Look at the other worker's error, and resume the run",
+                fix="the run ends here, and steps taken are counted; look at the other worker's error",
             ) from error
 
     def tell(self, note: dict[str, Any] | None) -> dict[str, Any]:
@@ -118,7 +132,12 @@ SHARDED: Final = "DTensor"
 
 def is_sharded(tensor: torch.Tensor) -> bool:
     """Whether ``tensor`` is spread over processes (FSDP2)."""
-    return type(tensor).__name__ == SHARDED or SHARDED in {kind.__name__ for kind in type(tensor).__mro__}
+    return _kind_is_sharded(type(tensor))
+
+
+@cache
+def _kind_is_sharded(kind: type) -> bool:
+    return SHARDED in {base.__name__ for base in kind.__mro__}
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor:

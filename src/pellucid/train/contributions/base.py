@@ -12,7 +12,19 @@ from torch import Tensor
 
 from pellucid.train.clipping import squared_norms
 
-__all__ = ["SCRATCH", "Contribution", "Direct", "Room", "chunks", "common_kind", "kept_sum", "row_squares", "scaled"]
+__all__ = [
+    "SCRATCH",
+    "Contribution",
+    "Direct",
+    "Room",
+    "chunks",
+    "common_kind",
+    "kept_sum",
+    "not_below_rounding",
+    "row_squares",
+    "scaled",
+    "whole_squares",
+]
 
 # Written-out gradients are made in pieces of this many bytes: small enough to stay in the cache until their norm is
 # taken, and to come from the heap, where every page of a larger, fresh buffer would cost a fault.
@@ -170,6 +182,28 @@ def kept_sum(kept: Sequence[Tensor], factors: Tensor) -> Tensor:
         total.addmv_(piece.t(), factors[start : start + len(piece)].to(piece.dtype))
         start += len(piece)
     return total
+
+
+def not_below_rounding(squares: Tensor, terms: Tensor, kind: torch.dtype) -> Tensor:
+    """Squared norms, raised where a gradient is what is left of terms that cancel.
+
+    The weighted sum adds the terms in another order than the norm did, and rounds by about 2**-24 of their size: where
+    that could be more than a thousandth of the norm, the norm is taken for a thousand times that rounding, so that the
+    unit is clipped harder. Terms have to cancel to a part in 16,000 for that.
+
+    Args:
+        squares: ``(U,)``, of the gradients.
+        terms: ``(U,)``, upper bounds of the squared sum of the terms' sizes.
+        kind: The type that the sum is computed in.
+    """
+    least = 1e3 * (2.0**-53 if kind == torch.float64 else 2.0**-24)
+    return torch.maximum(squares, terms * least**2)
+
+
+def whole_squares(values: Tensor, units: int) -> Tensor:
+    """Squared norm of all that belongs to a unit, ``(U,)``, float64; to a few parts in a thousand."""
+    squares: Tensor = torch.linalg.vector_norm(values.reshape(units, -1), dim=1).double()
+    return squares.square_()
 
 
 def scaled(values: Tensor, factors: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pellucid.train.contributions.base import Contribution, Direct, Room, chunks, row_squares
+from pellucid.train.contributions.base import Contribution, Direct, Room, chunks, not_below_rounding, row_squares
 from pellucid.train.contributions.gram import raised
 from pellucid.train.contributions.outer import Outer
 from pellucid.train.contributions.rows import Rows
@@ -57,7 +57,9 @@ class Sum(Contribution):
     def squared_norms(self, room: Room) -> Tensor:
         """Norms of the gradient written out."""
         parts = (torch.arange(part.start, part.stop) for part in chunks(self.units, math.prod(self.shape) * 8))
-        return torch.cat([row_squares(self.select(units).per_unit()) for units in parts])
+        squares = torch.cat([row_squares(self.select(units).per_unit()) for units in parts])
+        terms = _total([part.squared_norms(Room(0)) for part in self.parts])
+        return not_below_rounding(squares, len(self.parts) * terms, torch.float32)
 
     def weighted_sum(self, factors: Tensor) -> Tensor:
         """Each part's."""
@@ -92,12 +94,13 @@ class Tied(Sum):
             products = torch.bmm(a[part].to(kind), r[part].transpose(1, 2)).mul_(g[part].to(kind).gather(2, at))
             cross.append(products.sum((1, 2), dtype=torch.float64))
             sizes.append(torch.linalg.vector_norm(products, ord=1, dim=(1, 2)).double())
-        return raised(
+        squares = raised(
             outer + rows + 2 * torch.cat(cross),
             4 * (outer + rows + 2 * torch.cat(sizes)),  # both parts are rounded too
             kind,
             lambda which: super(Tied, self.select(which)).squared_norms(room),
         )
+        return not_below_rounding(squares, 2 * (outer + rows), kind)
 
     def select(self, units: Tensor) -> Tied:
         """These units of both."""

@@ -16,8 +16,10 @@ from pellucid.train.contributions.base import (
     chunks,
     common_kind,
     kept_sum,
+    not_below_rounding,
     row_squares,
     scaled,
+    whole_squares,
 )
 from pellucid.train.contributions.gram import checked
 
@@ -93,8 +95,13 @@ class Convolution(Contribution):
         keep = write + READ * size <= gram + product and room.take(self.units * size * self.a.element_size())
         if not keep and gram <= write:
             each = 3 * places * places * self.geometry.groups * self.a.element_size()
-            return torch.cat([self._gram(part) for part in chunks(self.units, each)])
-        return self._norms(room, keep, grouped < patches)
+            squares = torch.cat([self._gram(part) for part in chunks(self.units, each)])
+        else:
+            squares = self._norms(room, keep, grouped < patches)
+        if self._kept:  # the sum is of the very gradients that the norms are of
+            return squares
+        terms = whole_squares(self.a, self.units) * whole_squares(self.g, self.units)
+        return not_below_rounding(squares, terms * math.prod(self.geometry.kernel), self.a.dtype)
 
     def weighted_sum(self, factors: Tensor) -> Tensor:
         """The gradient of a plain convolution, of weighted rows; or a vector-matrix product of what is kept."""

@@ -14,8 +14,10 @@ from pellucid.train.contributions.base import (
     chunks,
     common_kind,
     kept_sum,
+    not_below_rounding,
     row_squares,
     scaled,
+    whole_squares,
 )
 from pellucid.train.contributions.gram import checked
 
@@ -69,7 +71,11 @@ class Outer(Contribution):
         product, size = t * d * p, d * p
         gram, write = t * t * (d + p + SQUARE), product + WRITE * size
         keep = write + READ * size <= gram + product and room.take(self.units * size * self.a.element_size())
-        return self._gram() if not keep and gram <= write else self._written(room, keep)
+        squares = self._gram() if not keep and gram <= write else self._written(room, keep)
+        if self._kept:  # the sum is of the very gradients that the norms are of
+            return squares
+        terms = whole_squares(self.a, self.units) * whole_squares(self.g, self.units)
+        return not_below_rounding(squares, terms, self.a.dtype)
 
     def weighted_sum(self, factors: Tensor) -> Tensor:
         """One matrix product over all units and positions, or one vector-matrix product of what is kept."""

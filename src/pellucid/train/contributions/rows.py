@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pellucid.train.contributions.base import Contribution, Room, row_squares, scaled
+from pellucid.train.contributions.base import Contribution, Room, row_squares
 
 __all__ = ["Rows"]
 
@@ -48,10 +48,11 @@ class Rows(Contribution):
         return torch.zeros(self.units, dtype=torch.float64).index_add_(0, unit, row_squares(sums))
 
     def weighted_sum(self, factors: Tensor) -> Tensor:
-        """One scatter of weighted rows."""
-        d = self.shape[1]
-        g = scaled(self.g, factors).reshape(-1, d)
-        return g.new_zeros(self.shape).index_add_(0, self.index.reshape(-1), g)
+        """One scatter of weighted rows, those that the norms are of."""
+        keys, sums = self.unique()
+        unit = torch.div(keys, self.count, rounding_mode="floor")
+        weighted = sums * factors.to(sums.dtype).index_select(0, unit)[:, None]
+        return sums.new_zeros(self.shape).index_add_(0, keys - unit * self.count, weighted)
 
     def per_unit(self) -> Tensor:
         """A table for every unit."""
