@@ -406,6 +406,21 @@ def test_models_of_sequences_without_replacing_any_layer(kind: type[nn.Module], 
         torch.testing.assert_close(module.get_parameter(name).grad, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_the_last_output_of_a_bidirectional_layer_is_admitted_though_a_weight_learns_nothing_from_it() -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.head = nn.LSTM(5, 8, batch_first=True, bidirectional=True), nn.Linear(16, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.lstm(x)[0][:, -1])
+
+    x, y = people(7, 5)
+    for _ in range(3):
+        found, *_ = one_step(Last(), x, y, plan())
+        assert not found["lstm.weight_hh_l0_reverse"].any()
+
+
 def test_a_stock_transformer_layer_with_dropout_trains() -> None:
     x = torch.randint(0, 4, (N, 7), generator=torch.Generator().manual_seed(1))
     _, y = people(5)
