@@ -96,4 +96,4 @@ def _folded(samples: torch.Tensor, units: int) -> Direct:
     """By unit instead of by row: a unit's views are adjacent."""
     if len(samples) != units:
         samples = samples.view(units, -1, *samples.shape[1:]).sum(1)
-    return Direct(samples)
+    return Direct(samples.detach())

@@ -58,7 +58,7 @@ def _check(recorder: Recorder, x: Any, rows: int, singles: int) -> None:
     one = torch.ones(1, dtype=torch.float64)
     for row in range(singles):
         samples = {name: c.select(torch.tensor([row])).weighted_sum(one) for name, c in found.items()}
-        sizes = {name: float(sample.double().norm()) for name, sample in samples.items()}
+        sizes = {name: float(sample.detach().double().norm()) for name, sample in samples.items()}
         scale = max(sizes.values(), default=0.0)
         for name, size in sizes.items():
             norm = float(norms[name][row])
