@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -112,6 +113,7 @@ def noise(how: str, folder: Path) -> None:
 
 
 def lost(how: str, folder: Path) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun asks the survivor to end, perhaps before it has noticed
     rank, count = dist.get_rank(), dist.get_world_size()
     model = build(how)
     x, y = people()
