@@ -328,7 +328,7 @@ def work(args: argparse.Namespace) -> None:
     """What a child does."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(args.thread)
-    torch.manual_seed(0)
+    torch.manual_seed(0)  # made-up rows and first weights alike for all contenders; noise and samples have no seed
     if args.mallopt:
         tune_malloc()
     kind, *rest = args.child

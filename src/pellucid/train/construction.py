@@ -64,7 +64,7 @@ def watching(file: str) -> Iterator[None]:
     try:
         yield
     finally:
-        nn.Module.__init__ = original  # type: ignore[method-assign]
+        nn.Module.__init__ = original  # type: ignore[method-assign]  # what it was
 
 
 def made_at(module: nn.Module) -> Site | None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_flatten, tree_map
 
-from pellucid.train.state import same, same_bits
+from pellucid.train.state import same
 
 __all__ = ["Expected", "leaves", "mapped"]
 
@@ -44,8 +44,7 @@ class Expected:
         """
         if self._rows is not None and len(self._rows) == 1 and len(inputs) == 1:  # the usual case, quickly
             value, rows = inputs[0], self._rows[0]
-            alike = type(value) is torch.Tensor and value.dtype == rows.dtype and not value.requires_grad
-            if alike and value.shape == rows.shape and same_bits(value, rows):
+            if type(value) is torch.Tensor and not value.requires_grad and same(value, rows):
                 return len(rows), True
         given = leaves(inputs)
         tensors = [value for value in given if isinstance(value, torch.Tensor)]

@@ -145,7 +145,7 @@ class PrivateOptimizer(torch.optim.Optimizer):
         for p, view in zip(self._parameters, self._views, strict=True):
             p.grad = view if type(p) is nn.Parameter and p.dtype == view.dtype else shard_like(view.to(p.dtype), p)
         self._batches.count_step()
-        _step(self.original_optimizer)
+        self.original_optimizer.step()
         self._batches.end_step()
 
     def _sum(self, rows: int, empty: bool) -> None:
@@ -223,20 +223,6 @@ class PrivateOptimizer(torch.optim.Optimizer):
     def signal_skip_step(self, do_skip: bool = True) -> None:
         """Refused: a step that is skipped is a step that nobody accounts."""
         raise Misuse("a step cannot be skipped", where="optimizer.signal_skip_step", fix="choose a smaller batch")
-
-
-def _step(optimizer: torch.optim.Optimizer) -> None:
-    """One step of the user's optimizer, without torch's wrapper for hooks, of which there are none, and for profiles.
-
-    The wrapper costs as much as the step of a small model. What somebody, such as a learning rate schedule, has put
-    around ``step`` of this very optimizer is called.
-    """
-    step = type(optimizer).step
-    bare = getattr(step, "__wrapped__", None)
-    if bare is not None and getattr(step, "hooked", False) and "step" not in vars(optimizer):
-        bare(optimizer)
-    else:
-        optimizer.step()
 
 
 def _layers(module: nn.Module, parameters: list[nn.Parameter]) -> list[int]:

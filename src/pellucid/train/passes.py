@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch.autograd.graph import GradientEdge, _engine_run_backward, get_gradient_edge
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from pellucid.errors import Misuse
@@ -132,7 +132,7 @@ class Pass:
             found = seeds  # the only layer's output is the model's
         else:
             with self.recorder.at_rest():  # activation checkpointing calls layers again
-                found = _gradients(roots, seeds, edges)
+                found = torch.autograd.grad(roots, edges, grad_outputs=seeds, allow_unused=True)
         units = self._rows // self.recorder.views
         return _read(readers, found, units)
 
@@ -140,14 +140,6 @@ class Pass:
         """A pass with a graph, whose outputs at ``places`` will be differentiated by :meth:`differentiate`."""
         leaves = tree_flatten(self.recorder.under_way(self, run, args, kwargs))[0]
         self._roots = [(get_gradient_edge(leaves[place]), leaves[place].dtype) for place in places]
-
-
-def _gradients(
-    roots: tuple[GradientEdge, ...], seeds: tuple[torch.Tensor, ...], edges: tuple[GradientEdge, ...]
-) -> tuple[torch.Tensor | None, ...]:
-    """``torch.autograd.grad`` without its look at shapes: seeds are what autograd gave for these very roots."""
-    # positions: do not keep the graph, make no graph of this; unused edges give None
-    return _engine_run_backward(roots, seeds, False, False, edges, True, accumulate_grad=False)
 
 
 def _read(readers: Iterable[Any], found: Sequence[torch.Tensor | None], units: int) -> Pieces:

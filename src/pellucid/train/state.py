@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import operator
-import os
 from typing import Final
 
+import numpy as np
 import torch
 from torch import nn
 
 from pellucid.errors import Misuse
 from pellucid.train.workers import local
 
-__all__ = ["StateGuard", "same", "same_bits"]
+__all__ = ["StateGuard", "same"]
 
 SMALL: Final = 1 << 16  # elements
-_memcmp: Final = ctypes.CDLL(None if os.name == "posix" else "msvcrt").memcmp
-_memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 _WHOLE: Final = (nn.Parameter, torch.Tensor)  # types that are never sharded, seen at one glance
 
 
@@ -40,16 +37,6 @@ class StateGuard:
         """Take the present trainable parameters as the right ones."""
         for _, parameter, mark in self._trainable:
             mark.take(parameter)
-
-    def touched(self) -> None:
-        """A quick look, at version counters only.
-
-        Raises:
-            Misuse: A trainable parameter was written to.
-        """
-        for name, parameter, mark in self._trainable:
-            if local(parameter)._version != mark.version or not parameter.requires_grad:
-                raise self._misuse(name)
 
     def check(self) -> None:
         """Compare.
@@ -105,11 +92,7 @@ def _tensors(model: nn.Module) -> list[torch.Tensor | None]:
 
 
 class Mark:
-    """What a tensor was.
-
-    Attributes:
-        version: Of the tensor's counter of writes.
-    """
+    """What a tensor was."""
 
     def __init__(self, tensor: torch.Tensor) -> None:
         tensor = local(tensor)
@@ -121,7 +104,6 @@ class Mark:
     def take(self, tensor: torch.Tensor) -> None:
         """The present value is the right one."""
         tensor = _plain(tensor)
-        self.version = tensor._version
         if self._copy is None:
             self._sum = _words(tensor)
         else:
@@ -145,34 +127,26 @@ def _words(tensor: torch.Tensor) -> int:
     return int(tensor.view(-1).view(torch.int64).sum())
 
 
-def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two plain tensors of one type and shape are seen at once to be the same in every bit.
-
-    ``memcmp``, at the speed of memory: ``torch.equal`` looks at floats one by one, and takes seven times as long.
-    """
-    if not (_bare(one) and _bare(other)):
+def same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors have one type, place, shape and value; NaN is the same as NaN, and as nothing else."""
+    if one.dtype != other.dtype or one.device != other.device or one.shape != other.shape:
         return False
-    here, there = one.data_ptr(), other.data_ptr()
-    return here != 0 and there != 0 and not _memcmp(here, there, one.nbytes)
+    if _comparable(one) and _comparable(other):
+        # whole words in numpy: a fifth of the time of torch.equal; bits that differ may still be equal values
+        here, there = (value.detach().view(-1).view(torch.int64).numpy() for value in (one, other))
+        if np.array_equal(here, there):
+            return True
+    # the second comparison runs only when something differs
+    return torch.equal(one, other) or bool(((one == other) | ((one != one) & (other != other))).all())
 
 
-def _bare(tensor: torch.Tensor) -> bool:
-    """Whether the memory of ``tensor`` is its value: no subclass, no lazy sign or conjugate, no gaps."""
+def _comparable(tensor: torch.Tensor) -> bool:
+    """Whether the memory of ``tensor`` is its value, in whole words: no subclass, no lazy sign, no gaps."""
     return (
         type(tensor) in _WHOLE
         and tensor.is_cpu
         and tensor.layout is torch.strided
         and tensor.is_contiguous()
-        and not tensor.is_neg()
-        and not tensor.is_complex()
+        and not (tensor.is_neg() or tensor.is_complex())
+        and tensor.numel() * tensor.element_size() % 8 == 0
     )
-
-
-def same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two tensors have one type, place, shape and value; NaN is the same as NaN, and as nothing else."""
-    if one.dtype != other.dtype or one.device != other.device or one.shape != other.shape:
-        return False
-    if same_bits(one, other):
-        return True
-    # the second comparison runs only when something differs
-    return torch.equal(one, other) or bool(((one == other) | ((one != one) & (other != other))).all())
