@@ -52,10 +52,14 @@ def private(recipe: train.Recipe, encoding: Encoding, plan: Plan) -> Score:
     def run(data: Data, _: int) -> np.ndarray:
         x, y, test = data
         module = train.build(recipe, encoding)
-        model, optimizer, batches = train.private(module, recipe.make_optimizer(module), plan, x, y)
-        train.fit(model, optimizer, batches)
+        average = train.MovingAverage(module, recipe.average) if recipe.average else None
+        model, optimizer, batches = train.private(
+            module, recipe.make_optimizer(module, plan), plan, x, y, on_step=average.update if average else None
+        )
+        train.fit(model, optimizer, batches, recipe.make_schedule(optimizer, plan.steps))
         batches.close()
-        return train.predict(train.standard(model), test)[:, 1]
+        plain = train.standard(model)
+        return train.predict(average.copy(plain) if average else plain, test)[:, 1]
 
     return run
 
@@ -71,6 +75,7 @@ def plain_mlp(recipe: train.Recipe, encoding: Encoding) -> Score:
 
     def run(data: Data, seed: int) -> np.ndarray:
         x, y, test = data
+        # a model without privacy: which rows it is stopped by may be known
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
         held, kept = order[: len(x) // 10], order[len(x) // 10 :]
         module = train.build(recipe, encoding)
@@ -108,6 +113,8 @@ def main() -> None:
     logistic = replace(mlp, kind="logistic", hidden=())
     # the same step in the direction of a clipped gradient, and the same noise: only what is cut off differs
     tight = replace(mlp, clip=1.0, learning_rate=mlp.learning_rate * mlp.clip)
+    adam = train.Recipe.read(ROOT / "recipes" / "credit-adam.toml")
+    automatic = replace(adam, clipping="automatic")
     encoding = Encoding.of(schema, mlp.features)
     table = adult()
     x, y = train.encode_features(table, encoding), train.encode_target(table, encoding)
@@ -120,6 +127,10 @@ def main() -> None:
         "private logistic": private(logistic, encoding, plan),
         "private mlp (recipes/credit.toml)": private(mlp, encoding, plan),
         "the same, clipped at 1": private(tight, encoding, replace(plan, clip=tight.clip)),
+        "recipes/credit-adam.toml": private(adam, encoding, Plan.calibrate(**adam.plan_arguments(schema.units))),
+        "the same, clipping automatic": private(
+            automatic, encoding, Plan.calibrate(**automatic.plan_arguments(schema.units))
+        ),
         "plain logistic, converged": plain_logistic,
         "plain mlp, converged": plain_mlp(mlp, encoding),
     }
@@ -128,6 +139,7 @@ def main() -> None:
     errors: dict[str, list[float]] = {name: [] for name in contenders}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for run in range(runs):
+        # the same public rows are held out in every measurement
         test = torch.from_numpy(np.random.default_rng(run).random(len(x)) < mlp.test)
         for name, score in contenders.items():
             start = time.perf_counter()
