@@ -18,8 +18,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import pellucid as plc
-from pellucid.train.diagnosis import render
-from pellucid.train.doctor import diagnose
+from pellucid.train.doctor import diagnose, render
 from pellucid.train.standardisation import standardised
 
 PIXELS = [f"p{place:02}" for place in range(64)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -75,7 +77,7 @@ def test_a_sound_model_is_0_and_an_unsound_one_2(pellucid: Any, model: Path) -> 
     ran = pellucid("doctor", f"{model}:unsound", "--input-shape", "6")
     assert ran.code == 2
     assert "1 (BatchNorm1d)" in ran.out
-    assert f"--- {model}\n+++ {model}\n" in ran.out
+    assert f"--- a{model}\n+++ b{model}\n" in ran.out
     assert "+    return nn.Sequential(nn.Linear(width, 8), nn.LayerNorm(8), nn.Linear(8, classes))\n" in ran.out
     assert ran.out.endswith("verdict: not sound (exit 2): 1 problem; 0 left when that is mended\n")
     assert ran.err == "a word of their own\n" * 2  # also in the mended file, which is tried
@@ -111,7 +113,7 @@ def test_words_are_whole_numbers(pellucid: Any, model: Path) -> None:
 def test_a_relative_path_is_enough(pellucid: Any, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(model.parent)
     ran = pellucid("doctor", "model.py:unsound", "--input-shape", "6")
-    assert "--- model.py\n+++ model.py\n" in ran.out
+    assert "--- a/model.py\n+++ b/model.py\n" in ran.out
 
 
 def test_the_text_fits_80_columns(pellucid: Any, model: Path) -> None:
@@ -119,6 +121,28 @@ def test_the_text_fits_80_columns(pellucid: Any, model: Path) -> None:
     shown = [line for line in lines if not line.startswith(("---", "+++"))]  # paths are as long as they are
     assert "29.0 (BatchNorm1d)" in "\n".join(shown)
     assert max(len(line) for line in shown if not line.startswith(("+", "-  ", " "))) <= 80
+
+
+def test_a_shape_that_the_model_does_not_take_is_said_with_the_option_to_change(pellucid: Any, model: Path) -> None:
+    ran = pellucid("doctor", f"{model}:words", "--input-shape", "1,28,28", "--dtype", "int64", "--json")
+    assert ran.code == 2
+    assert [problem["where"] for problem in ran.json["problems"]] == ["2 (Linear)"]
+    assert "--input-shape" in ran.json["problems"][0]["fix"]
+    text = pellucid("doctor", f"{model}:words", "--input-shape", "1,28,28", "--dtype", "int64").out
+    assert "the model does not take rows of int64 of shape (1, 28, 28)" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("how", ["--json", "text"])
+def test_what_is_printed_applies_as_a_patch(
+    pellucid: Any, model: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(model.parent)
+    words = ("doctor", "model.py:image", "--input-shape", "3,16,16")
+    diff = pellucid(*words, how).json["diff"] if how == "--json" else pellucid(*words).out
+    tool = ["patch", "-p1"] if shutil.which("patch") else ["git", "apply"]
+    done = subprocess.run(tool, input=diff, text=True, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert pellucid(*words).code == 0
 
 
 @pytest.mark.parametrize(

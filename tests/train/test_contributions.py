@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.train.naive import whole
 from torch import Tensor
 
 from pellucid.train.contributions import (
@@ -28,11 +29,6 @@ from pellucid.train.contributions.convolution import Geometry
 KINDS = st.sampled_from([torch.float32, torch.float64])
 DRAWS = st.integers(0, 2**31)
 LARGE = 1 << 30
-
-
-def whole(shape: tuple[int, ...], kind: torch.dtype, draw: int) -> Tensor:
-    """Small whole numbers: their sums of products are exact in float32, however they cancel."""
-    return torch.randint(-4, 5, shape, generator=torch.Generator().manual_seed(draw)).to(kind)
 
 
 def agree(found: Contribution, expected: Tensor, kind: torch.dtype) -> None:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from tests.train.naive import plan
 from torch import nn
 
 from pellucid.errors import UnsupportedModel
-from pellucid.privacy import Plan
 from pellucid.schema import Code, Encoding
 from pellucid.train import private
-from pellucid.train.diagnosis import WIDTH, Diagnosis, render
 from pellucid.train.doctor import diagnose, examine
+from pellucid.train.doctor.diagnosis import WIDTH, Diagnosis, render
 
 ENCODING = Encoding((Code("row", "linear", 6, ("row",)),), "target", ("0", "1"))
-PLAN = Plan(epsilon=1.0, delta=1e-6, units=64, test=0.0, batch=16, epochs=1.0, clip=1.0, noise_multiplier=1.0)
+PLAN = plan()
+TOOLS = [tool for tool in (("patch", "-p1"), ("git", "apply")) if shutil.which(tool[0])]
 SOURCE = """\
 import torch
 from torch import nn
@@ -104,14 +108,15 @@ def topics(diagnosis: Diagnosis, topic: str) -> list[str | None]:
     return [note.where for note in diagnosis.notes if note.topic == topic]
 
 
-def applied(source: str, diff: str) -> str:
-    """``source`` patched by a unified diff."""
-    for hunk in diff.split("\n@@ ")[1:]:
-        lines = hunk.splitlines()[1:]
-        old = "".join(f"{line[1:]}\n" for line in lines if line[0] != "+")
-        assert source.count(old) == 1
-        source = source.replace(old, "".join(f"{line[1:]}\n" for line in lines if line[0] != "-"))
-    return source
+def patched(diff: str, folder: Path, tool: Sequence[str]) -> None:
+    """Apply a diff as a person would."""
+    assert diff
+    done = subprocess.run(tool, input=diff.encode(), cwd=folder, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_there_is_a_tool_to_apply_a_patch_with() -> None:
+    assert TOOLS
 
 
 def test_all_problems_are_listed_and_not_the_first_alone(file: Path) -> None:
@@ -128,20 +133,55 @@ def test_all_problems_are_listed_and_not_the_first_alone(file: Path) -> None:
     assert topics(diagnosis, "idle") == ["idle.weight", "idle.bias"]
 
 
-def test_the_diff_of_the_source_makes_a_sound_model(file: Path) -> None:
-    diagnosis = examine(file, "build", ENCODING, (3, 16, 16))
-    assert diagnosis.diff.startswith(f"--- {file}\n+++ {file}\n@@")
-    mended = applied(SOURCE, diagnosis.diff)
+@pytest.mark.parametrize("tool", TOOLS, ids=" ".join)
+def test_the_diff_of_the_source_is_a_patch_that_makes_a_sound_model(
+    file: Path, tool: Sequence[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(file.parent)
+    diagnosis = examine(Path("model.py"), "build", ENCODING, (3, 16, 16))
+    assert diagnosis.diff.startswith("--- a/model.py\n+++ b/model.py\n@@")
+    patched(diagnosis.diff, file.parent, tool)
+    mended = file.read_text(encoding="utf-8")
     for text in (
         "nn.GroupNorm(16, b)",
         "self.norm = nn.LayerNorm(32, elementwise_affine=False)",
         "self.head = nn.Linear(32, 10)",
     ):
         assert text in mended
-    file.write_text(mended, encoding="utf-8")
     again = examine(file, "build", ENCODING, (3, 16, 16))
     assert again.problems == ()
     assert (again.exit, again.fixes, again.diff, again.printed) == (0, (), "", "")
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=" ".join)
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["unix", "windows"])
+@pytest.mark.parametrize("last", [True, False], ids=["ended", "not ended"])
+def test_the_patch_keeps_the_ends_of_lines_and_names_the_file_from_where_it_is_applied(
+    tmp_path: Path, tool: Sequence[str], end: str, last: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "from torch import nn\n# \f ü\ndef build():\n    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8))"
+    source = source.replace("\n", end) + (end if last else "")
+    folder = tmp_path / "nets"
+    folder.mkdir()
+    (folder / "model.py").write_bytes(source.encode())
+    monkeypatch.chdir(tmp_path)
+    diff = examine(Path("nets/model.py"), "build", ENCODING, (6,)).diff
+    assert diff == examine(folder / "model.py", "build", ENCODING, (6,)).diff
+    assert diff.startswith("--- a/nets/model.py\n+++ b/nets/model.py\n@@")
+    patched(diff, tmp_path, [*tool, "--binary"] if tool[0] == "patch" else tool)
+    mended = source.replace("nn.BatchNorm1d(8)", "nn.LayerNorm(8)")
+    assert (folder / "model.py").read_bytes() == mended.encode()
+
+
+def test_a_file_outside_of_the_working_directory_is_named_from_the_root(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    name = file.resolve().relative_to("/")
+    for given in (file, Path("..") / file.name):
+        assert examine(given, "build", ENCODING, (3, 16, 16)).diff.startswith(f"--- a/{name}\n+++ b/{name}\n@@")
 
 
 def test_a_layer_that_is_not_made_literally_is_shown_as_a_diff_of_the_printed_model(file: Path) -> None:
@@ -213,12 +253,56 @@ def test_a_model_that_fails_or_cannot_be_copied_is_a_problem_and_no_crash() -> N
     diagnosis = diagnose(nn.Linear(5, 2), (6,))
     assert ["failed" in error.what for error in diagnosis.problems] == [True]
     assert diagnosis.left == 1
-    lazy = diagnose(nn.Sequential(nn.LazyConv2d(2, 3)), (6,))
-    assert [error.where for error in lazy.problems] == ["0 (LazyConv2d)"]
     model = nn.Linear(6, 2)
     model.kept = model(torch.rand(1, 6))  # part of a graph
     diagnosis = diagnose(model, (6,))
     assert "cannot be copied" in diagnosis.problems[0].what
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "dtype", "where", "kinds"),
+    [
+        (nn.Linear(784, 10), (1, 28, 28), torch.float32, "the model (Linear)", []),
+        (
+            nn.Sequential(nn.Sequential(nn.Linear(784, 32), nn.BatchNorm1d(32)), nn.Linear(32, 10)),
+            (1, 28, 28),
+            torch.float32,
+            "0.0 (Linear)",
+            ["0.1 (BatchNorm1d)"],
+        ),
+        (nn.Sequential(nn.BatchNorm2d(3), nn.Flatten()), (784,), torch.float32, "0 (BatchNorm2d)", ["0 (BatchNorm2d)"]),
+        (nn.Sequential(nn.ReLU(), nn.LazyConv2d(2, 3)), (6,), torch.float32, "1 (LazyConv2d)", ["1 (LazyConv2d)"]),
+        (nn.Sequential(nn.Embedding(9, 4), nn.Flatten()), (5,), torch.float32, "0 (Embedding)", []),
+        (nn.Sequential(nn.Linear(5, 2)), (5,), torch.int64, "0 (Linear)", []),
+    ],
+    ids=["flat rows", "batch norm behind", "batch norm", "lazy", "words", "whole numbers"],
+)
+def test_rows_of_a_shape_or_type_that_the_model_does_not_take_are_said_first_and_nothing_is_offered(
+    model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, where: str, kinds: list[str]
+) -> None:
+    diagnosis = diagnose(model, shape, dtype)
+    assert [error.where for error in diagnosis.problems] == [where, *kinds]
+    first = diagnosis.problems[0]
+    assert "failed" in first.what
+    kind = str(dtype).removeprefix("torch.")
+    assert str(first.fix).startswith(f"the model does not take rows of {kind} of shape {shape}: give what it takes")
+    assert "--input-shape" in str(first.fix)
+    assert (diagnosis.fixes, diagnosis.printed, diagnosis.left) == ((), "", 1 + len(kinds))
+
+
+def test_what_fails_in_one_mode_only_is_not_taken_for_the_shape() -> None:
+    class Refuses(nn.Module):
+        def __init__(self, mode: bool) -> None:
+            super().__init__()
+            self.mode, self.head = mode, nn.Linear(6, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.training is self.mode:
+                raise RuntimeError("not in this mode")
+            return self.head(x)
+
+    assert diagnose(Refuses(False), (6,)).sound
+    assert "--input-shape" not in str(diagnose(Refuses(True), (6,)).problems[0].fix)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64])

@@ -4,72 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
-from collections.abc import Callable
 
 import pytest
 import torch
 from opacus.layers import DPLSTM, DPMultiheadAttention
+from tests.train.naive import LOSS, Make, alone, brute, length, mlp, people, plan, quiet
 from torch import nn
 
 from pellucid.errors import BadData, Misuse
-from pellucid.privacy import Plan
 from pellucid.train import PrivateModel, private, standard
 from pellucid.train.clipping import Clipping, squared_norms
 from pellucid.train.contributions import Direct, Room
-from pellucid.train.noise import UnsafeSeededNoise, UnsafeZeroNoise
-
-LOSS = nn.CrossEntropyLoss()
-Make = Callable[[], nn.Module]
-
-
-def plan(batch: int = 16, train: int = 64, steps: int = 6, clip: float = 1.0, noise: float = 1.0) -> Plan:
-    """A plan by its arithmetic alone; the claim is not what is tested here."""
-    made = Plan(
-        epsilon=1.0,
-        delta=1e-6,
-        units=train,
-        test=0.0,
-        batch=batch,
-        epochs=steps * batch / train,
-        clip=clip,
-        noise_multiplier=noise,
-    )
-    assert made.steps == steps
-    return made
-
-
-def mlp() -> nn.Module:
-    return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3))
-
-
-def quiet() -> UnsafeZeroNoise:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return UnsafeZeroNoise()
-
-
-def people(rows: int = 64, shape: tuple[int, ...] = (5,), classes: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    x = torch.rand((rows, *shape), generator=generator) * 2 - 1
-    return x, torch.randint(0, classes, (rows,), generator=generator)
-
-
-def brute(
-    module: nn.Module, x: torch.Tensor, y: torch.Tensor, clip: float, normaliser: float
-) -> tuple[dict[str, torch.Tensor], list[float]]:
-    """Clipped mean gradient and norms, one example at a time."""
-    total = {name: torch.zeros_like(p) for name, p in module.named_parameters()}
-    norms = []
-    for row in range(len(x)):
-        module.zero_grad()
-        LOSS(module(x[row : row + 1]), y[row : row + 1]).backward()
-        gradients = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in module.named_parameters()}
-        norm = math.sqrt(sum(float(g.double().square().sum()) for g in gradients.values()))
-        norms.append(norm)
-        for name, gradient in gradients.items():
-            total[name] += gradient * min(1.0, clip / norm) if norm else 0.0
-    return {name: value / normaliser for name, value in total.items()}, norms
+from pellucid.train.noise import UnsafeSeededNoise
 
 
 class Convolution(nn.Module):
@@ -148,7 +94,7 @@ MODELS = [
 @pytest.mark.parametrize(("make", "shape"), MODELS, ids=lambda value: getattr(value, "__name__", None))
 @pytest.mark.parametrize("clip", [0.05, 0.5, 100.0])
 def test_clipped_sum_equals_brute_force(make: Make, shape: tuple[int, ...], clip: float) -> None:
-    x, y = people(shape=shape)
+    x, y = people(*shape)
     module = make()
     twin = copy.deepcopy(module)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.3)
@@ -156,7 +102,7 @@ def test_clipped_sum_equals_brute_force(make: Make, shape: tuple[int, ...], clip
     model, stepper, batches = private(module, optimizer, p, x, y, noise=quiet())
     for xb, yb in batches:
         twin.load_state_dict(standard(model).state_dict())
-        expected, norms = brute(twin.train(), xb, yb, clip, p.normaliser)
+        expected = brute(twin.train(), xb, yb, p)
         stepper.zero_grad()
         LOSS(model(xb), yb).backward()
         stepper.step()
@@ -164,13 +110,13 @@ def test_clipped_sum_equals_brute_force(make: Make, shape: tuple[int, ...], clip
             assert parameter.grad is not None
             torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-5, atol=1e-5 * clip / p.normaliser)
         if clip == 0.05:
-            assert min(norms) > clip  # so that the test clips everybody
+            assert min(map(length, alone(twin, xb, yb))) > clip  # so that the test clips everybody
 
 
 def test_a_clipped_example_never_exceeds_the_clip() -> None:
-    x, y = people()
+    x, y = people(5)
     module = nn.Linear(5, 3)
-    p = plan(batch=1, train=64, steps=64, clip=0.01)
+    p = plan(batch=1, steps=64, clip=0.01)
     model, stepper, batches = private(module, torch.optim.SGD(module.parameters(), lr=0.1), p, x, y, noise=quiet())
     seen = 0
     for xb, yb in batches:
@@ -185,14 +131,14 @@ def test_a_clipped_example_never_exceeds_the_clip() -> None:
 
 @pytest.mark.parametrize(("noise", "clip", "batch"), [(1.0, 1.0, 16), (3.0, 0.1, 32)])
 def test_noise_has_standard_deviation_sigma_times_clip_over_normaliser(noise: float, clip: float, batch: int) -> None:
-    x, y = people(shape=(300,))
+    x, y = people(300)
     module = nn.Sequential(nn.Linear(300, 300), nn.ReLU(), nn.Linear(300, 3))
     still = nn.utils.parameters_to_vector(module.parameters()).detach().clone()
-    p = plan(batch=batch, steps=1, noise=noise, clip=clip)
+    p = plan(batch=batch, steps=1, noise_multiplier=noise, clip=clip)
     model, stepper, batches = private(module, torch.optim.SGD(module.parameters(), lr=1.0), p, x, y)
     for xb, yb in batches:
         twin = copy.deepcopy(standard(model))
-        expected, _ = brute(twin.train(), xb, yb, clip, p.normaliser)
+        expected = brute(twin.train(), xb, yb, p)
         stepper.zero_grad()
         LOSS(model(xb), yb).backward()
         stepper.step()
@@ -207,7 +153,7 @@ def test_noise_has_standard_deviation_sigma_times_clip_over_normaliser(noise: fl
 
 def test_an_unused_parameter_gets_noise_too() -> None:
     """Whether the loss used a parameter may depend on the data, so its absence must not show."""
-    x, y = people()
+    x, y = people(5)
     module = Unused()
     before = module.idle.weight.detach().clone()
     model, stepper, batches = private(module, torch.optim.SGD(module.parameters(), lr=1.0), plan(steps=1), x, y)
@@ -219,9 +165,9 @@ def test_an_unused_parameter_gets_noise_too() -> None:
 
 @pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), nn.MultiMarginLoss()])
 def test_an_empty_sample_is_a_step_of_pure_noise(loss: nn.Module) -> None:
-    x, y = people(rows=2)  # the plan thinks of 64 people; there are two, so most samples are empty
+    x, y = people(5, rows=2)  # the plan thinks of 64 people; there are two, so most samples are empty
     module = mlp()
-    p = plan(batch=1, train=64, steps=40)
+    p = plan(batch=1, steps=40)
     model, stepper, batches = private(module, torch.optim.SGD(module.parameters(), lr=0.5), p, x, y, noise=quiet())
     empty = 0
     for xb, yb in batches:
@@ -239,9 +185,9 @@ def test_an_empty_sample_is_a_step_of_pure_noise(loss: nn.Module) -> None:
 
 
 def test_an_empty_sample_with_noise_moves_the_weights() -> None:
-    x, y = people(rows=1)
+    x, y = people(5, rows=1)
     module = mlp()
-    p = plan(batch=1, train=64, steps=3)
+    p = plan(batch=1, steps=3)
     model, stepper, batches = private(module, torch.optim.SGD(module.parameters(), lr=0.5), p, x, y)
     before = nn.utils.parameters_to_vector(module.parameters()).detach().clone()
     for xb, yb in batches:
@@ -255,15 +201,15 @@ def test_an_empty_sample_with_noise_moves_the_weights() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_an_example_whose_gradient_is_not_finite_counts_as_zero(value: float) -> None:
-    x, y = people()
+    x, y = people(5)
     x[7] = value
     module = mlp()
-    p = plan(batch=63, train=64, steps=2)
+    p = plan(batch=63, steps=2)
     model, stepper, batches = private(module, torch.optim.SGD(module.parameters(), lr=0.1), p, x, y, noise=quiet())
     for xb, yb in batches:
         keep = (xb.abs() < 10).all(1)
         twin = copy.deepcopy(standard(model)).train()
-        expected, _ = brute(twin, xb[keep], yb[keep], p.clip, p.normaliser)
+        expected = brute(twin, xb[keep], yb[keep], p)
         stepper.zero_grad()
         LOSS(model(xb), yb).backward()
         stepper.step()
@@ -303,11 +249,11 @@ def test_the_norm_of_a_clipped_example_is_at_most_the_clip_in_any_precision(kind
 
 
 def test_the_loop_ends_after_exactly_the_plan_and_counts_its_steps() -> None:
-    x, y = people()
+    x, y = people(5)
     module = mlp()
     heard: list[int] = []
     model, stepper, batches = private(
-        module, torch.optim.SGD(module.parameters(), lr=0.1), plan(), x, y, on_step=heard.append
+        module, torch.optim.SGD(module.parameters(), lr=0.1), plan(steps=6), x, y, on_step=heard.append
     )
     assert len(batches) == batches.steps == 6
     assert sum(1 for _ in loop(model, stepper, batches)) == 6
@@ -328,13 +274,13 @@ def loop(model, stepper, batches):  # type: ignore[no-untyped-def]
 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop])
 def test_steps_like_the_users_optimizer_on_the_noisy_gradient(kind: type[torch.optim.Optimizer]) -> None:
-    x, y = people()
+    x, y = people(5)
     module, twin = mlp(), mlp()
     twin.load_state_dict(module.state_dict())
     other = kind(twin.parameters(), lr=0.05)  # type: ignore[call-arg]
     with pytest.warns(UserWarning, match="no privacy"):
         noise = UnsafeSeededNoise(1)
-    model, stepper, batches = private(module, kind(module.parameters(), lr=0.05), plan(), x, y, noise=noise)  # type: ignore[call-arg]
+    model, stepper, batches = private(module, kind(module.parameters(), lr=0.05), plan(steps=6), x, y, noise=noise)  # type: ignore[call-arg]
     assert batches.unsafe == ("UnsafeSeededNoise",)
     for _ in loop(model, stepper, batches):
         for theirs, ours in zip(twin.parameters(), module.parameters(), strict=True):
@@ -347,9 +293,9 @@ def test_steps_like_the_users_optimizer_on_the_noisy_gradient(kind: type[torch.o
 
 
 def test_a_learning_rate_schedule_works() -> None:
-    x, y = people()
+    x, y = people(5)
     module = mlp()
-    model, stepper, batches = private(module, torch.optim.SGD(module.parameters(), lr=0.8), plan(), x, y)
+    model, stepper, batches = private(module, torch.optim.SGD(module.parameters(), lr=0.8), plan(steps=6), x, y)
     schedule = torch.optim.lr_scheduler.StepLR(stepper, 2, 0.5)
     for _ in loop(model, stepper, batches):
         schedule.step()
@@ -358,21 +304,21 @@ def test_a_learning_rate_schedule_works() -> None:
 
 
 def test_frozen_parameters_stay() -> None:
-    x, y = people()
+    x, y = people(5)
     module = mlp()
     module[0].requires_grad_(False)  # type: ignore[index]
     frozen = module[0].weight.detach().clone()  # type: ignore[index]
     head = module[2].weight.detach().clone()  # type: ignore[index]
-    model, stepper, batches = private(module, torch.optim.SGD(module.parameters(), lr=0.1), plan(), x, y)
+    model, stepper, batches = private(module, torch.optim.SGD(module.parameters(), lr=0.1), plan(steps=6), x, y)
     list(loop(model, stepper, batches))
     assert torch.equal(module[0].weight, frozen)  # type: ignore[index]
     assert not torch.equal(module[2].weight, head)  # type: ignore[index]
 
 
 def test_standard_is_a_plain_copy_without_hooks_and_the_original_goes_on() -> None:
-    x, y = people()
+    x, y = people(5)
     module = mlp()
-    model, stepper, batches = private(module, torch.optim.SGD(module.parameters(), lr=0.1), plan(), x, y)
+    model, stepper, batches = private(module, torch.optim.SGD(module.parameters(), lr=0.1), plan(steps=6), x, y)
     rounds = loop(model, stepper, batches)
     next(rounds)
     plain = standard(model)
@@ -388,13 +334,13 @@ def test_standard_is_a_plain_copy_without_hooks_and_the_original_goes_on() -> No
     assert torch.equal(plain[0].weight, before)  # type: ignore[index]
     assert not torch.equal(module[0].weight, before)  # type: ignore[index]
     # a plain module may become private again, under a plan of its own
-    private(plain, torch.optim.SGD(plain.parameters(), lr=0.1), plan(), x, y)
+    private(plain, torch.optim.SGD(plain.parameters(), lr=0.1), plan(steps=6), x, y)
 
 
 def test_another_forward_pass_without_gradient_is_free() -> None:
-    x, y = people()
+    x, y = people(5)
     module = mlp()
-    model, stepper, batches = private(module, torch.optim.SGD(module.parameters(), lr=0.1), plan(), x, y)
+    model, stepper, batches = private(module, torch.optim.SGD(module.parameters(), lr=0.1), plan(steps=6), x, y)
     for _ in loop(model, stepper, batches):
         with torch.no_grad():
             model(x)
@@ -402,15 +348,15 @@ def test_another_forward_pass_without_gradient_is_free() -> None:
 
 
 def test_evidence_fields_and_repr_show_no_private_count() -> None:
-    x, y = people(rows=57)
+    x, y = people(5, rows=57)
     module = mlp()
-    _, _, batches = private(module, torch.optim.SGD(module.parameters(), lr=0.1), plan(), x, y)
+    _, _, batches = private(module, torch.optim.SGD(module.parameters(), lr=0.1), plan(steps=6), x, y)
     assert repr(batches) == "Batches(steps=6, steps_taken=0)"
 
 
 def test_inputs_and_targets_must_match() -> None:
-    x, y = people()
+    x, y = people(5)
     module = mlp()
     for a, b in ((x, y[:-1]), (x[:0], y[:0])):
         with pytest.raises(BadData, match="same number of rows"):
-            private(module, torch.optim.SGD(module.parameters(), lr=0.1), plan(), a, b)
+            private(module, torch.optim.SGD(module.parameters(), lr=0.1), plan(steps=6), a, b)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pellucid.train.calls import coupling, layer_name, observe
-from pellucid.train.construction import Edit, Site, made_at, rewrite, unified, watching
-from pellucid.train.doctor import diagnose
-from pellucid.train.fixes import GROUPS, LEAST, erases, normalisers
+from pellucid.train.doctor import diagnose, render
+from pellucid.train.doctor.construction import Edit, Site, made_at, rewrite, unified, watching
+from pellucid.train.doctor.fixes import GROUPS, LEAST, erases, normalisers
 from pellucid.train.probe import generated
 
 SOURCE = """\
@@ -110,6 +110,26 @@ def test_a_group_norm_that_erases_its_input_is_found_and_mended() -> None:
     assert "+  (1): GroupNorm(1, 16" in diagnosis.printed
     kept = nn.Sequential(nn.Conv1d(3, 16, 1), nn.GroupNorm(16, 16))
     assert not erases(kept[1], observe(kept, generated((3, 9), torch.float32)))
+
+
+def test_how_groups_were_chosen_is_said_and_true() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 48, 1), nn.BatchNorm2d(48), nn.Conv2d(48, 64, 2), nn.BatchNorm2d(64))
+    diagnosis = diagnose(model, (1, 2, 2))
+    for fix, places in zip(diagnosis.fixes, (4, 1), strict=True):
+        new = fix.replacement
+        assert isinstance(new, nn.GroupNorm)
+        fitting = [
+            count
+            for count in (1, 2, 4, 8, 16, 32)
+            if new.num_channels % count == 0 and new.num_channels // count * places >= 8
+        ]
+        assert new.num_groups == max(fitting)
+        assert "the largest power of two up to 32 that divides the channels" in fix.why
+        assert "leaves 8 numbers in each group" in fix.why
+        assert fix.document()["why"] == fix.why
+    assert " ".join(diagnosis.fixes[0].why.split()) in " ".join(render(diagnosis).split())
+    flat = diagnose(nn.Sequential(nn.Linear(3, 16), nn.BatchNorm1d(16), nn.LazyLinear(2)), (3,)).fixes
+    assert [fix.why.partition(":")[0] for fix in flat] == ["no groups", ""]
 
 
 def test_one_call_that_makes_several_layers_becomes_one_call_that_fits_all() -> None:
@@ -297,4 +317,5 @@ def test_a_diff_is_unified_and_empty_where_nothing_changes() -> None:
         "+B",
         " c",
     ]
+    assert unified("a", "b\n", "old.py", "new.py").splitlines()[3:] == ["-a", "\\ No newline at end of file", "+b"]
     assert unified("a\n", "a\n", "old.py", "new.py") == ""

@@ -13,21 +13,18 @@ from typing import Any
 import pytest
 import torch
 from opacus import GradSampleModule
+from tests.train.naive import LOSS, Loss, plan, quiet
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 from pellucid.errors import BadData, Misuse, UnsupportedModel
-from pellucid.privacy import Plan
 from pellucid.train import private, problems
 from pellucid.train.doctor import diagnose
 from pellucid.train.guards import check_loss
-from pellucid.train.noise import UnsafeZeroNoise
 from pellucid.train.probe import generated
 from pellucid.train.rows import check_rows
 
-PLAN = Plan(epsilon=1.0, delta=1e-6, units=64, test=0.0, batch=16, epochs=1.0, clip=1.0, noise_multiplier=1.0)
-LOSS = nn.CrossEntropyLoss()
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+PLAN = plan()
 X = torch.rand(64, 6, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] > 0.5).long()
 
@@ -227,19 +224,17 @@ class Circle(nn.Module):
 def test_one_person_contributes_at_most_the_clip(make: type[nn.Module]) -> None:
     """Opacus 1.6.0 in ghost mode lets one person contribute 1.39 (circular) to 3.67 (functional) times the clip."""
     clip = 0.01
-    plan = Plan(epsilon=1.0, delta=1e-6, units=8, test=0.0, batch=4, epochs=4.0, clip=clip, noise_multiplier=1.0)
+    how = plan(units=8, batch=4, epochs=4.0, clip=clip)
     model = make()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.warns(UserWarning, match="no privacy"):
-        noise = UnsafeZeroNoise()
-    wrapped, stepper, batches = private(model, optimizer, plan, WORDS[:1], Y[:1], noise=noise)
+    wrapped, stepper, batches = private(model, optimizer, how, WORDS[:1], Y[:1], noise=quiet())
     most = 0.0
     for x, y in batches:
         stepper.zero_grad()
         LOSS(wrapped(x), y).backward()
         stepper.step()
         squares = sum(float(p.grad.double().square().sum()) for p in model.parameters() if p.grad is not None)
-        most = max(most, math.sqrt(squares) * plan.normaliser)
+        most = max(most, math.sqrt(squares) * how.normaliser)
     assert 0.99 * clip < most <= clip
 
 

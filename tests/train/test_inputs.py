@@ -9,16 +9,15 @@ from collections.abc import Callable
 import pytest
 import torch
 from opacus.schedulers import ExponentialGradClip, ExponentialNoise
+from tests.train.naive import LOSS, plan
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.checkpoint import checkpoint
 
 from pellucid.errors import Misuse, UnsupportedModel
-from pellucid.privacy import Plan
 from pellucid.train import Batches, PrivateModel, PrivateOptimizer, private, standard
 
-PLAN = Plan(epsilon=1.0, delta=1e-6, units=64, test=0.0, batch=32, epochs=2.0, clip=1.0, noise_multiplier=1.0)
-LOSS = nn.CrossEntropyLoss()
+PLAN = plan(batch=32, epochs=2.0)
 X = torch.rand(64, 6, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] > 0.5).long()
 Run = tuple[PrivateModel, PrivateOptimizer, Batches]
@@ -118,9 +117,9 @@ def test_a_module_that_changes_its_input_in_place_is_admitted() -> None:
 
 
 def test_the_stand_in_for_an_empty_sample_is_admitted() -> None:
-    plan = Plan(epsilon=1.0, delta=1e-6, units=64, test=0.0, batch=1, epochs=0.25, clip=1.0, noise_multiplier=1.0)
+    how = plan(batch=1, epochs=0.25)
     module = nn.Linear(6, 2)
-    model, stepper, batches = private(module, torch.optim.SGD(module.parameters(), lr=0.1), plan, X[:1], Y[:1])
+    model, stepper, batches = private(module, torch.optim.SGD(module.parameters(), lr=0.1), how, X[:1], Y[:1])
     empty = 0
     for x, y in batches:
         empty += not torch.equal(x, X[:1])

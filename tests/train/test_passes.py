@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from tests.train import naive
+from tests.train.naive import LOSS, alone, brute, clipped_mean, mlp, people, quiet
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -17,40 +19,10 @@ from pellucid.errors import BadData, Misuse, UnsupportedModel
 from pellucid.privacy import Plan
 from pellucid.train import private, standard
 from pellucid.train.memory import out_of_memory, row_bytes
-from pellucid.train.noise import UnsafeZeroNoise
 from pellucid.train.recorder import Recorder
 
-LOSS = nn.CrossEntropyLoss()
 N = 64
-
-
-def plan(**changes: Any) -> Plan:
-    fields: dict[str, Any] = {
-        "epsilon": 1.0,
-        "delta": 1e-6,
-        "units": N,
-        "test": 0.0,
-        "batch": 48,
-        "epochs": 2.0,
-        "clip": 0.3,
-        "noise_multiplier": 1.0,
-    }
-    return Plan(**{**fields, **changes})
-
-
-def quiet() -> UnsafeZeroNoise:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return UnsafeZeroNoise()
-
-
-def people(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(5)
-    return torch.rand((N, *shape), generator=generator) * 2 - 1, torch.randint(0, 3, (N,), generator=generator)
-
-
-def mlp() -> nn.Module:
-    return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3))
+plan = functools.partial(naive.plan, batch=48, epochs=2.0, clip=0.3)
 
 
 def with_dropout() -> nn.Module:
@@ -73,26 +45,6 @@ def one_step(module: nn.Module, x: Any, y: torch.Tensor, how: Plan, **options: A
     LOSS(out, yb).backward()
     stepper.step()
     return {name: p.grad for name, p in module.named_parameters()}, xb, yb
-
-
-def brute(
-    module: nn.Module,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    how: Plan,
-    factor: Callable[[torch.Tensor], float] | None = None,
-) -> dict[str, torch.Tensor]:
-    """One unit at a time: the mean gradient of its views, scaled."""
-    names, parameters = zip(*module.named_parameters(), strict=True)
-    total = [torch.zeros_like(p) for p in parameters]
-    for start in range(0, len(x), how.augmentations):
-        unit = slice(start, start + how.augmentations)
-        gradients = torch.autograd.grad(LOSS(module(x[unit]), y[unit]), parameters)
-        norm = torch.cat([g.flatten() for g in gradients]).double().norm()
-        scale = factor(norm) if factor else min(1.0, how.clip / float(norm))
-        for part, g in zip(total, gradients, strict=True):
-            part += g * scale
-    return {name: part / how.normaliser for name, part in zip(names, total, strict=True)}
 
 
 # -- chunks --------------------------------------------------------------------------------------------------------
@@ -295,15 +247,11 @@ def test_a_model_called_twice_in_one_loss_adds_both_up_for_each_person() -> None
     (LOSS(model(xb), yb) + model(xb).square().sum(1).mean()).backward()
     stepper.step()
 
-    total = [torch.zeros_like(p) for p in twin.parameters()]
-    for row in range(len(xb)):
-        out = twin(xb[row : row + 1])
-        gradients = torch.autograd.grad(LOSS(out, yb[row : row + 1]) + out.square().sum(), list(twin.parameters()))
-        norm = float(torch.cat([g.flatten() for g in gradients]).norm())
-        for part, g in zip(total, gradients, strict=True):
-            part += g * min(1.0, plan().clip / norm) / plan().normaliser
-    for p, expected in zip(module.parameters(), total, strict=True):
-        torch.testing.assert_close(p.grad, expected, rtol=1e-5, atol=1e-7)
+    def both(out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return LOSS(out, target) + out.square().sum()
+
+    for name, expected in clipped_mean(alone(twin, xb, yb, loss=both), plan()).items():
+        torch.testing.assert_close(module.get_parameter(name).grad, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_a_loss_that_sums_is_a_sum_if_it_is_said_to_be() -> None:
@@ -474,7 +422,7 @@ def test_automatic_clipping_normalises() -> None:
     twin = copy.deepcopy(module)
     how = plan(clipping="automatic")
     found, xb, yb = one_step(module, x, y, how)
-    for name, expected in brute(twin, xb, yb, how, lambda norm: how.clip / (float(norm) + 0.01)).items():
+    for name, expected in brute(twin, xb, yb, how, lambda norm: how.clip / (norm + 0.01)).items():
         torch.testing.assert_close(found[name], expected, rtol=1e-4, atol=1e-7)
 
 
@@ -486,14 +434,7 @@ def test_per_layer_clipping_bounds_every_layer_and_the_whole() -> None:
     found, xb, yb = one_step(module, x, y, how)
     layers = [("0.weight", "0.bias"), ("2.weight", "2.bias")]
     total = {name: torch.zeros_like(p) for name, p in twin.named_parameters()}
-    for row in range(len(xb)):
-        gradients = dict(
-            zip(
-                total,
-                torch.autograd.grad(LOSS(twin(xb[row : row + 1]), yb[row : row + 1]), list(twin.parameters())),
-                strict=True,
-            )
-        )
+    for gradients in alone(twin, xb, yb):
         for names in layers:
             norm = float(torch.cat([gradients[name].flatten() for name in names]).norm())
             for name in names:

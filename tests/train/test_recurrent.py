@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.train.watch import Watch, hold_gradients, near
 from torch import Tensor, nn
-from torch.autograd.graph import get_gradient_edge
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from pellucid.errors import UnsupportedModel
-from pellucid.train.contributions import Contribution, combine
 from pellucid.train.rules.recurrent import recurrent
 
-Reader = Callable[[Tensor, int], Iterable[tuple[nn.Parameter, Contribution]]]
 KINDS = {"lstm": nn.LSTM, "gru": nn.GRU, "tanh": nn.RNN, "relu": nn.RNN}
 
 LEAST = {torch.float32: 1e-6, torch.float64: 1e-14}
-
-
-class Watch:
-    """The engine's part, in small: catches gradients and asks what they mean."""
-
-    def __init__(self) -> None:
-        self.edges: list[Any] = []
-        self.readers: list[Reader] = []
-
-    def __call__(self, tensor: Tensor, pieces: Reader) -> None:
-        if tensor.requires_grad:
-            self.edges.append(get_gradient_edge(tensor))
-            self.readers.append(pieces)
-
-    def per_unit(self, outputs: list[Tensor], seeds: list[Tensor], units: int) -> dict[nn.Parameter, Tensor]:
-        found = torch.autograd.grad(outputs, self.edges, seeds, allow_unused=True, retain_graph=True)
-        parts: dict[nn.Parameter, list[Contribution]] = {}
-        for reader, gradient in zip(self.readers, found, strict=True):
-            if gradient is not None:
-                for parameter, part in reader(gradient, units):
-                    parts.setdefault(parameter, []).append(part)
-        return {parameter: combine(several).per_unit() for parameter, several in parts.items()}
 
 
 def make(kind: str, seed: int, **options: Any) -> nn.RNNBase:
@@ -68,11 +44,6 @@ def states_of(layer: nn.RNNBase, rows: int, dtype: torch.dtype) -> Any:
     return (h, torch.randn(deep, rows, 4, dtype=dtype, requires_grad=True)) if isinstance(layer, nn.LSTM) else h
 
 
-def near(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
-    accuracy = 1e-5 if dtype == torch.float32 else 1e-10
-    return found.shape == expected.shape and bool((found - expected).abs().max() <= accuracy * expected.abs().max())
-
-
 def hold_against_autograd(layer: nn.RNNBase, given_: Any, hx: Any, units: int, leaves: list[Tensor]) -> None:
     """Outputs, gradients at ``leaves``, and the gradient of each unit alone, against torch's own layer."""
     dtype = layer.weight_ih_l0.dtype
@@ -82,21 +53,7 @@ def hold_against_autograd(layer: nn.RNNBase, given_: Any, hx: Any, units: int, l
         assert found.shape == expected.shape
         assert found.dtype == expected.dtype
         assert torch.allclose(found, expected, rtol=0.0 if dtype == torch.float32 else 1e-14, atol=LEAST[dtype])
-    seeds = [torch.randn_like(output) for output in plain]
-    expected_leaves = torch.autograd.grad(plain, leaves, seeds, retain_graph=True)
-    for a, b in zip(torch.autograd.grad(twin, leaves, seeds, retain_graph=True), expected_leaves, strict=True):
-        assert near(a, b, dtype)
-    parameters = list(layer.parameters())
-    found = watch.per_unit(twin, seeds, units)
-    assert set(found) == set(parameters)
-    views = len(plain[0]) // units
-    for unit in range(units):
-        alone = [torch.zeros_like(seed) for seed in seeds]
-        for mine, seed in zip(alone, seeds, strict=True):
-            mine[unit * views : (unit + 1) * views] = seed[unit * views : (unit + 1) * views]
-        expected = torch.autograd.grad(plain, parameters, alone, retain_graph=True)
-        for parameter, gradient in zip(parameters, expected, strict=True):
-            assert near(found[parameter][unit], gradient, dtype)
+    hold_gradients(plain, twin, watch, leaves, list(layer.parameters()), units, together=True)
 
 
 @st.composite
@@ -174,33 +131,27 @@ def test_dropout_between_layers_is_drawn_as_torch_draws_it(kind: str) -> None:
     assert torch.allclose(recurrent(layer, Watch(), x)[0], layer(x)[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("only", ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"])
-def test_frozen_parameters_have_no_contribution_and_hide_no_other(kind: str, only: str) -> None:
-    layer = make(kind, 3, batch_first=True)
+def hold_the_only_one_that_learns(layer: nn.RNNBase, only: str, x: Tensor) -> None:
+    """All but one parameter frozen: it alone has contributions, and for two units they are autograd's."""
     layer.requires_grad_(False)
-    wanted = layer.get_parameter(only).requires_grad_()
-    x, watch = torch.randn(2, 4, 3), Watch()
+    wanted, watch = layer.get_parameter(only).requires_grad_(), Watch()
     output = recurrent(layer, watch, x)[0]
     seed = torch.randn_like(output)
     found = watch.per_unit([output], [seed], 2)
     assert set(found) == {wanted}
-    expected = torch.autograd.grad(layer(x)[0], wanted, seed)[0]
-    assert near(found[wanted].sum(0), expected, torch.float32)
+    assert near(found[wanted].sum(0), torch.autograd.grad(layer(x)[0], wanted, seed)[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("only", ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"])
+def test_frozen_parameters_have_no_contribution_and_hide_no_other(kind: str, only: str) -> None:
+    hold_the_only_one_that_learns(make(kind, 3, batch_first=True), only, torch.randn(2, 4, 3))
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections")
 @pytest.mark.parametrize("only", ["weight_hr_l0", "weight_hh_l0"])
 def test_of_a_projected_lstm_one_weight_may_be_frozen(only: str) -> None:
-    layer = make("lstm", 3, proj_size=2)
-    layer.requires_grad_(False)
-    wanted = layer.get_parameter(only).requires_grad_()
-    x, watch = torch.randn(4, 2, 3), Watch()
-    output = recurrent(layer, watch, x)[0]
-    seed = torch.randn_like(output)
-    found = watch.per_unit([output], [seed], 2)
-    assert set(found) == {wanted}
-    assert near(found[wanted].sum(0), torch.autograd.grad(layer(x)[0], wanted, seed)[0], torch.float32)
+    hold_the_only_one_that_learns(make("lstm", 3, proj_size=2), only, torch.randn(4, 2, 3))
 
 
 def test_a_frozen_layer_is_out_of_the_graph_and_leaves_nothing() -> None:
@@ -235,7 +186,7 @@ def test_half_precision_is_computed_in_float32_and_given_back_in_the_type_of_the
     gradients = torch.autograd.grad(expected, list(exact.parameters()), seed.float())
     for (parameter, gradient), wanted in zip(found.items(), (gradients[i] for i in order(layer, found)), strict=True):
         assert gradient.dtype == torch.float32
-        assert near(gradient.sum(0), wanted, torch.float32), parameter.shape
+        assert near(gradient.sum(0), wanted), parameter.shape
 
 
 def order(layer: nn.Module, found: Iterable[nn.Parameter]) -> list[int]:

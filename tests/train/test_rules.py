@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tests.train.naive import whole
 from torch import Tensor, nn
 
 from pellucid.errors import UnsupportedModel
@@ -22,11 +23,6 @@ from pellucid.train.rules import RULES, refuse
 KINDS = st.sampled_from([torch.float32, torch.float64])
 DRAWS = st.integers(0, 2**31)
 few = settings(max_examples=40)
-
-
-def whole(shape: tuple[int, ...], kind: torch.dtype, draw: int) -> Tensor:
-    """Small whole numbers: their sums of products are exact in float32, however they cancel."""
-    return torch.randint(-4, 5, shape, generator=torch.Generator().manual_seed(draw)).to(kind)
 
 
 def real(shape: tuple[int, ...], kind: torch.dtype, draw: int) -> Tensor:
@@ -67,7 +63,10 @@ def agree(contribution: Contribution, expected: Tensor, tolerance: float) -> Non
         found = contribution.select(torch.arange(units))
         squares = found.squared_norms(room)
         assert squares.dtype == torch.float64
-        torch.testing.assert_close(squares.sqrt(), norms, rtol=tolerance, atol=tolerance * scale)
+        # terms that cancel leave a norm that may be raised to their rounding (not_below_rounding), and never lowered
+        raised = torch.where(norms < 1e-3 * scale, 1e-3 * scale, norms * (1 + tolerance) + tolerance * scale)
+        assert (squares.sqrt() >= norms * (1 - tolerance) - tolerance * scale).all()
+        assert (squares.sqrt() <= raised).all()
         total = found.weighted_sum(factors)
         torch.testing.assert_close(
             total.double(), summed, rtol=0, atol=tolerance * max(scale, float(summed.abs().max()))

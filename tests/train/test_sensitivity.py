@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from tests.train import naive
+from tests.train.naive import Make, quiet
 from torch import nn
 from torch.nn import functional
 
 from pellucid.errors import Misuse, UnsupportedModel
-from pellucid.privacy import Plan
 from pellucid.train import private
 from pellucid.train.clipping import Clipping
 from pellucid.train.contributions import Direct, Outer, Room
-from pellucid.train.noise import UnsafeZeroNoise
 
 CLIP = 1.0
-Make = Callable[[], nn.Module]
-
-
-def plan(**changes: Any) -> Plan:
-    fields: dict[str, Any] = {
-        "epsilon": 1.0,
-        "delta": 1e-6,
-        "units": 1000,
-        "test": 0.0,
-        "batch": 8,
-        "epochs": 3.0,
-        "clip": CLIP,
-        "noise_multiplier": 1.0,
-    }
-    return Plan(**{**fields, **changes})
+plan = functools.partial(naive.plan, units=1000, batch=8, epochs=3.0, clip=CLIP)
 
 
 class Everybody:
@@ -49,12 +35,9 @@ def released(
 ) -> torch.Tensor:
     torch.manual_seed(0)
     module = make()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        noise = UnsafeZeroNoise()
     how = options.pop("plan", plan())
     model, stepper, batches = private(
-        module, torch.optim.SGD(module.parameters(), lr=1.0), how, x, y, noise=noise, **options
+        module, torch.optim.SGD(module.parameters(), lr=1.0), how, x, y, noise=quiet(), **options
     )
     batches._drawing = Everybody(len(x))
     xb, yb = next(batches)

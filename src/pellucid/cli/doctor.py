@@ -47,8 +47,7 @@ def act(options: argparse.Namespace) -> int:
     import torch
 
     from pellucid.console import say
-    from pellucid.train.diagnosis import render
-    from pellucid.train.doctor import examine
+    from pellucid.train.doctor import examine, render
 
     diagnosis = examine(Path(path), factory, encoding, shape, getattr(torch, options.dtype))
     if options.json:

@@ -45,35 +45,65 @@ def layer_name(name: str, module: nn.Module) -> str:
     return f"{name or 'the model'} ({type(module).__name__})"
 
 
-def observe(model: nn.Module, x: Any) -> list[Call]:
-    """The calls of all modules in one training forward pass on ``x``, in the order in which they ended.
+def observe(model: nn.Module, x: Any, *, training: bool = True) -> list[Call]:
+    """The calls of all modules in one forward pass on ``x``, in the order in which they ended.
+
+    Args:
+        model: Is left as it was, but for lazy layers, which take their shapes in evaluation mode.
+        x: Generated rows.
+        training: In training mode, else in evaluation mode.
 
     Raises:
-        UnsupportedModel: The pass fails.
+        UnsupportedModel: The pass fails. Its cause is what the model raised, and ``where`` the innermost layer that was
+            under way; without a cause the pass went through, and gave what no model may.
     """
     calls: list[Call] = []
-    with in_training_mode(model), torch.no_grad(), _watched(model, calls):
+    mode = in_training_mode(model) if training else _in_evaluation_mode(model)
+    with mode, torch.no_grad(), _watched(model, calls):
         forward(model, x)
     return calls
 
 
 @contextmanager
+def _in_evaluation_mode(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    with torch.random.fork_rng(devices=[]):
+        try:
+            model.eval()
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+
+@contextmanager
 def _watched(model: nn.Module, calls: list[Call]) -> Iterator[None]:
     names = {module: name for name, module in model.named_modules()}
-    given: list[tuple[torch.Tensor, ...]] = []  # of the calls under way, the innermost last
+    under_way: list[nn.Module] = []  # the innermost last
+    given: list[tuple[torch.Tensor, ...]] = []  # to those of them whose own hooks have run
+
+    def enter(module: nn.Module, args: Any) -> None:
+        under_way.append(module)
 
     def begin(module: nn.Module, args: Any, kwargs: Any) -> None:
         given.append(_floats((args, kwargs)))  # copied, since the module may write to them
 
     def end(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        under_way.pop()
         calls.append(Call(names[module], module, given.pop(), _floats(output)))
 
     handles: list[Any] = []
     for module in names:
+        handles.append(module.register_forward_pre_hook(enter, prepend=True))  # before a lazy layer looks for its shape
         handles.append(module.register_forward_pre_hook(begin, with_kwargs=True))
         handles.append(module.register_forward_hook(end, with_kwargs=True))
     try:
         yield
+    except UnsupportedModel as error:
+        if error.__cause__ is None or not under_way:
+            raise
+        where = layer_name(names[under_way[-1]], under_way[-1])
+        raise UnsupportedModel(error.what, where=where, fix=error.fix) from error.__cause__
     finally:
         for handle in handles:
             handle.remove()

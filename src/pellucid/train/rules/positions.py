@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import UnsupportedModel
+from pellucid.train.rules.fold import fold
 
 __all__ = ["by_unit", "caught", "kept", "trainable"]
 
@@ -31,8 +32,7 @@ def by_unit(rows: Tensor, units: int, layer: str) -> Tensor:
             fix="set batch_first=True, or transpose the input to (positions, rows, features)",
         )
     # several products and sums read it, at half the speed if the rows are not side by side
-    rows = rows.contiguous()
-    return rows if len(rows) == units else rows.view(units, -1, rows.shape[2])
+    return fold(rows.contiguous(), units, 1)
 
 
 def trainable(parameter: Any) -> TypeGuard[nn.Parameter]:

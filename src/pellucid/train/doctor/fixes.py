@@ -16,13 +16,19 @@ import torch
 from torch import nn
 
 from pellucid.train.calls import Call, layer_name
-from pellucid.train.construction import Edit, Site, made_at
+from pellucid.train.doctor.construction import Edit, Site, made_at
 from pellucid.train.unsound import takes_batch_for_time
 
 __all__ = ["Fix", "erases", "fixed", "normalisers", "replaced"]
 
 GROUPS: Final = 32  # of group normalisation (Wu and He 2018, arXiv 1803.08494, section 4.1)
 LEAST: Final = 8  # numbers in a group: normalised over fewer, little is left of them
+_MOST_GROUPS: Final = (
+    f"groups: the largest power of two up to {GROUPS} that divides the channels of every layer made there and leaves "
+    f"{LEAST} numbers in each group, or else one"
+)
+_NO_GROUPS: Final = "no groups: a row has channels only, and is normalised over all of them"
+_ONE_GROUP: Final = "one group: a number in a group of its own becomes zero"
 _HOLDERS: Final = ("TransformerEncoderLayer", "TransformerDecoderLayer", "Transformer")
 _INPUTS: Final = ("in_features", "in_channels", "num_features")  # what a lazy layer learns from the first rows
 
@@ -41,6 +47,7 @@ class Fix:
         replacement: That module.
         site: Where in the watched file the layer was made, if there.
         edit: What the call there is to become, if that can be said.
+        why: How what could have been chosen otherwise was chosen; empty if there was no choice.
     """
 
     layer: str
@@ -49,11 +56,12 @@ class Fix:
     replacement: nn.Module
     site: Site | None = None
     edit: Edit | None = None
+    why: str = ""
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
         line = self.site.line if self.site else None
-        return {"layer": self.layer, "before": self.before, "after": self.after, "line": line}
+        return {"layer": self.layer, "before": self.before, "after": self.after, "why": self.why, "line": line}
 
 
 def fixed(
@@ -78,16 +86,18 @@ def fixed(
     new: nn.Module
     edit: Edit | None
     keywords: dict[str, str] = {}
+    why = ""
     if isinstance(module, _BATCH_NORM):
         count = groups.get(made_at(module) or module)
         if count is None:
             return None
         new, edit = _group_norm(module, was, count)
+        why = _MOST_GROUPS if count else _NO_GROUPS
     elif isinstance(module, nn.GroupNorm) and erases(module, calls):
         if module.num_channels < LEAST:
             return None
         new = _carrying(nn.GroupNorm(1, module.num_channels, module.eps, module.affine), module)
-        edit = None
+        edit, why = None, _ONE_GROUP
     else:
         new = copy.deepcopy(module)
         lazy = type(was) is not type(module)
@@ -110,7 +120,7 @@ def fixed(
     before, after = _shown(was), _shown(new)
     if before == after:  # how it prints does not say
         after = _shown(new, *(f"{key}={value}" for key, value in keywords.items()))
-    return Fix(layer_name(name, was), before, after, new, made_at(module), edit)
+    return Fix(layer_name(name, was), before, after, new, made_at(module), edit, why)
 
 
 def _shown(module: nn.Module, *more: str) -> str:

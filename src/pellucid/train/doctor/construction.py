@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -135,7 +136,7 @@ def _rewritten(call: ast.Call, source: str, edit: Edit) -> str | None:
 
 
 def unified(before: str, after: str, old: str, new: str) -> str:
-    """A unified diff, empty if nothing changes.
+    """A unified diff as ``patch`` and ``git apply`` read it, empty if nothing changes.
 
     Args:
         before: Text, or a module as it prints.
@@ -143,5 +144,10 @@ def unified(before: str, after: str, old: str, new: str) -> str:
         old: What ``before`` is called.
         new: What ``after`` is called.
     """
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), old, new, n=CONTEXT, lineterm="")
-    return "\n".join(lines)
+    lines = difflib.unified_diff(_lines(before), _lines(after), old, new, n=CONTEXT)
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def _lines(text: str) -> list[str]:
+    """As ``patch`` counts them: other characters that end a line to Python end none."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)

@@ -5,79 +5,25 @@ What can be mended without a person is mended in a copy, so that one problem doe
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import dataclasses
-import sys
-import tempfile
-import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
+from torch.utils._pytree import tree_leaves
 
 from pellucid.errors import PellucidError, UnsupportedModel
-from pellucid.schema import Encoding
 from pellucid.train.calls import Call, observe
-from pellucid.train.construction import Edit, Site, rewrite, unified, watching
-from pellucid.train.costs import costs
-from pellucid.train.diagnosis import Diagnosis, Note
-from pellucid.train.factory import load_factory
-from pellucid.train.fixes import Fix, erases, fixed, normalisers, replaced
+from pellucid.train.doctor.costs import costs
+from pellucid.train.doctor.diagnosis import Diagnosis, Note
+from pellucid.train.doctor.fixes import Fix, erases, fixed, normalisers, replaced
 from pellucid.train.guards import rows_like
-from pellucid.train.probe import forward
 from pellucid.train.recorder import Recorder
 from pellucid.train.selfcheck import check_gradients
 from pellucid.train.unsound import by_kind, by_pass
 
-__all__ = ["diagnose", "examine"]
-
-
-def examine(file: Path, factory: str, encoding: Encoding, like: Any, dtype: torch.dtype = torch.float32) -> Diagnosis:
-    """:func:`diagnose` what a factory in a file builds; what can be mended is a diff of the file, if it can be.
-
-    Args:
-        file: The Python file.
-        factory: Name of the function in it.
-        encoding: Its width and classes are given to the function, if it wants them.
-        like: As in :func:`diagnose`.
-        dtype: As in :func:`diagnose`.
-
-    Raises:
-        BadFile: The file fails, or the function does not build a module.
-        UnknownName: There is no such file or function.
-    """
-    spec = f"{file.stem}:{factory}"
-    # what the user's file prints is no result of ours
-    with contextlib.redirect_stdout(sys.stderr), watching(str(file.parent / file.name)):
-        model = load_factory(spec, file.parent).make(encoding)
-    diagnosis = diagnose(model, like, dtype)
-    edits: dict[Site, Edit] = {}
-    for fix in diagnosis.fixes:
-        if fix.site is None or fix.edit is None or edits.setdefault(fix.site, fix.edit) != fix.edit:
-            return diagnosis
-    source = file.read_text(encoding="utf-8")
-    mended = rewrite(source, edits.items())
-    if mended is None or not _builds(mended, spec, encoding, diagnosis.after):
-        return diagnosis
-    return dataclasses.replace(diagnosis, diff=unified(source, mended, str(file), str(file)))
-
-
-def _builds(source: str, spec: str, encoding: Encoding, printed: str) -> bool:
-    """Whether ``source`` builds a model that prints so: what is offered must work."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        contextlib.redirect_stdout(sys.stderr),
-        warnings.catch_warnings(),  # said when the user's own file ran
-    ):
-        warnings.simplefilter("ignore")
-        (Path(folder) / f"{spec.partition(':')[0]}.py").write_text(source, encoding="utf-8")
-        try:
-            return str(load_factory(spec, Path(folder)).make(encoding)) == printed
-        except PellucidError:
-            return False
+__all__ = ["diagnose"]
 
 
 def diagnose(model: nn.Module, like: Any, dtype: torch.dtype = torch.float32) -> Diagnosis:
@@ -99,7 +45,8 @@ def diagnose(model: nn.Module, like: Any, dtype: torch.dtype = torch.float32) ->
         return Diagnosis((problem,), (), (), str(model), str(model), 1)
     patient = _Patient(model, work, x)
     patient.look_at_kinds()
-    patient.look_at_passes()
+    if patient.fits:
+        patient.look_at_passes()
     if not patient.left:
         patient.look_at_gradients()
     return Diagnosis(
@@ -128,6 +75,7 @@ class _Patient:
         self.notes: list[Note] = []
         self.fixes: list[Fix] = []
         self.left = 0
+        self.fits = True  # the model takes the rows
         self._x = x
         self._given = dict(model.named_modules())
         self._calls: list[Call] = []
@@ -137,38 +85,45 @@ class _Patient:
     def look_at_kinds(self) -> None:
         """Layers that are unsound whatever they are given."""
         found = by_kind(self.work)
-        failed = self._make_shapes()
-        if failed is None:
-            with contextlib.suppress(UnsupportedModel):  # which the passes will say
-                self._calls = observe(self.work, self._x)
-            self._groups = normalisers(self.work, self._calls)
+        failed = self._first_pass()
+        if failed is not None:
+            self.fits = False
+            # what stands in for a layer follows from what it is given: nothing is offered for rows that do not fit
+            self.problems += [failed, *(problem for _, _, problem in found)]
+            self.left = len(self.problems)
+            return
+        self._groups = normalisers(self.work, self._calls)
         now = dict(self.work.named_modules())
         for name, _, problem in found:
             self.problems.append(problem)
             self.left += 1
-            if failed is not None or not self._mend(name, now[name]):
+            if not self._mend(name, now[name]):
                 self._unsound.add(name)
-        if failed is not None and not found:
-            self.problems.append(failed)
-            self.left += 1
         for call in self._calls:
             if isinstance(call.module, nn.GroupNorm) and erases(call.module, self._calls):
                 what = "every group holds one number, so that what it gives does not depend on what it is given"
                 self.notes.append(Note("erased", what, call.where, "use fewer groups"))
                 self._mend(call.name, call.module, problem=False)
 
-    def _make_shapes(self) -> UnsupportedModel | None:
-        """Let lazy layers of the copy take their shapes from generated rows."""
-        if not any(isinstance(module, LazyModuleMixin) for module in self.work.modules()):
-            return None
-        training = self.work.training
+    def _first_pass(self) -> UnsupportedModel | None:
+        """Why the model does not take the rows, if so; lazy layers of the copy take their shapes from them."""
+        if any(isinstance(module, LazyModuleMixin) for module in self.work.modules()):
+            failed = self._failure(training=False)
+            if failed is not None:
+                return failed
+        failed = self._failure(training=True)
+        # what one mode takes is not refused for its shape
+        return None if failed is None or self._failure(training=False) is None else failed
+
+    def _failure(self, *, training: bool) -> UnsupportedModel | None:
         try:
-            with torch.no_grad():
-                forward(self.work.eval(), self._x)
+            calls = observe(self.work, self._x, training=training)
         except UnsupportedModel as error:
-            return error
-        finally:
-            self.work.train(training)
+            if error.__cause__ is None:
+                return None  # the rows were taken: what came of them is the affair of the passes
+            return UnsupportedModel(error.what, where=error.where, fix=_other_rows(self._x))
+        if training:
+            self._calls = calls
         return None
 
     def _mend(self, name: str, module: nn.Module, *, problem: bool = True, coupled: bool = False) -> bool:
@@ -223,6 +178,15 @@ class _Patient:
             return  # which the comparison of gradients will say
         finally:
             recorder.release()
+
+
+def _other_rows(x: Any) -> str:
+    """The remedy for a model that does not take rows like ``x``."""
+    kinds = [f"{str(leaf.dtype).removeprefix('torch.')} of shape {tuple(leaf.shape[1:])}" for leaf in tree_leaves(x)]
+    return (
+        f"the model does not take rows of {', '.join(kinds)}: give what it takes (--input-shape, --dtype), or build it "
+        "for the width of the schema"
+    )
 
 
 def _first_line(error: BaseException) -> str:

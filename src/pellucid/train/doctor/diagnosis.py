@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pellucid.errors import PellucidError
-from pellucid.train.construction import unified
-from pellucid.train.fixes import Fix
+from pellucid.train.doctor.construction import unified
+from pellucid.train.doctor.fixes import Fix
 
 __all__ = ["Diagnosis", "Note", "render"]
 
@@ -48,7 +48,8 @@ class Diagnosis:
         before: The model as it prints.
         after: The mended model as it prints.
         left: What is still unsound when all fixes are applied.
-        diff: Of the source file; empty where layers were not made literally there.
+        diff: Of the source file, for ``patch -p1`` or ``git apply`` in the working directory, or in the root directory
+            if the file is not below it; empty where layers were not made literally there.
     """
 
     problems: tuple[PellucidError, ...]
@@ -72,7 +73,7 @@ class Diagnosis:
     @property
     def printed(self) -> str:
         """A unified diff of the model as it prints; empty if nothing that prints was mended."""
-        return unified(self.before, self.after, "the model as it is", "the model mended")
+        return unified(f"{self.before}\n", f"{self.after}\n", "the model as it is", "the model mended")
 
     def document(self) -> dict[str, Any]:
         """The ``--json`` document of ``pellucid doctor``."""
@@ -95,7 +96,8 @@ def render(diagnosis: Diagnosis) -> str:
     if diagnosis.fixes:
         lines += ["", "what can be mended:"]
         for fix in diagnosis.fixes:
-            lines += _wrap(f"  {fix.layer}: {fix.before} becomes {fix.after}", 4)
+            why = f" ({fix.why})" if fix.why else ""
+            lines += _wrap(f"  {fix.layer}: {fix.before} becomes {fix.after}{why}", 4)
         lines += ["", *(_plain(line) for line in (diagnosis.diff or diagnosis.printed).splitlines())]
     count = len(diagnosis.problems)
     verdict = "sound (exit 0)"

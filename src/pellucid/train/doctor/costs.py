@@ -6,7 +6,7 @@ import warnings
 from typing import Any, Final
 
 from pellucid.train.calls import layer_name
-from pellucid.train.diagnosis import Note
+from pellucid.train.doctor.diagnosis import Note
 from pellucid.train.memory import chunk_rows, row_bytes
 from pellucid.train.recorder import Recorder
 from pellucid.train.selfcheck import silent_parameters
