@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from decimal import ROUND_CEILING, Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pellucid.errors import PellucidError
 
-__all__ = ["Facts", "Progress", "error", "forsake", "note", "progress", "say", "table"]
+if TYPE_CHECKING:
+    from rich.live import Live
+
+__all__ = ["Facts", "Progress", "command", "error", "forsake", "note", "progress", "say", "table"]
 
 WIDTH: Final = 80
+DIGITS: Final = range(3, 8)  # of an epsilon on the way: three, and more only where three would read as all of the plan
 
 
 def say(text: str = "") -> None:
@@ -41,10 +50,38 @@ def forsake() -> None:
 
 
 def note(text: str) -> None:
-    """A line on standard error: notices and progress, never results."""
+    """A line on standard error: notices and progress, never results. Wrapped on a terminal, whole everywhere else."""
+    text = _plain(text)
+    if sys.stderr.isatty():
+        text = "\n".join(_folded(line) for line in text.split("\n"))
     sys.stdout.flush()
-    sys.stderr.write(f"{_plain(text)}\n")
+    sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+def _folded(line: str) -> str:
+    """A line within the terminal's columns; a command to paste, a path and a key stay whole."""
+    width = shutil.get_terminal_size((WIDTH, 24)).columns
+    if len(line) <= width or line.lstrip().startswith("next: pellucid "):
+        return line
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def command(
+    *words: str, project: Path | None = None, identity: str | None = None, passphrase_file: Path | None = None
+) -> str:
+    """A command line that works when it is pasted into a POSIX shell where this process stands.
+
+    Args:
+        words: Verb, names and options.
+        project: The project's folder, unless it is the nearest one upward.
+        identity: Who acts, unless that is clear without.
+        passphrase_file: Where that identity's passphrase is, if it was given so.
+    """
+    common = (("--project", project), ("--as", identity), ("--passphrase-file", passphrase_file))
+    given = [str(word) for option, value in common if value is not None for word in (option, value)]
+    return shlex.join(["pellucid", *words, *given])
 
 
 def error(problem: PellucidError) -> None:
@@ -67,7 +104,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str |
     terminal = sys.stdout.isatty()
     # Drawn apart and then said: rich would end the process if the reader went away.
     page = io.StringIO()
-    Console(file=page, force_terminal=terminal, width=None if terminal else 100, highlight=False).print(view)
+    Console(file=page, force_terminal=terminal, width=None if terminal else WIDTH, highlight=False).print(view)
     _write("\n".join(line.rstrip() for line in page.getvalue().splitlines()))
 
 
@@ -91,10 +128,9 @@ class Facts:
 class Progress:
     """Shows how far long work is. Call it with steps done and steps in all, and before that, :meth:`begin`."""
 
-    def __init__(self, label: str, show: Callable[[int, int, Sequence[str]], None], every: float) -> None:
+    def __init__(self, label: str, view: _View) -> None:
         self._label = label
-        self._show = show
-        self._every = every
+        self._view = view
         self._facts: Facts | None = None
         self._first: tuple[float, int] | None = None
         self._last = time.monotonic()
@@ -103,31 +139,60 @@ class Progress:
         """The work is a private training."""
         self._facts = facts
 
+    def phase(self, what: str) -> None:
+        """What is going on now that has no steps to count."""
+        self._view.phase(what)
+
     def __call__(self, done: int, total: int) -> None:
-        """``done`` of ``total`` steps are done. Cheap: most calls show nothing."""
+        """``done`` of ``total`` steps are done. Cheap: most calls show nothing; the last one always does."""
         moment = time.monotonic()
         if self._first is None:
             self._first = (moment, done)  # what came before the first step (imports, decryption) says nothing of pace
-        elif moment - self._last >= self._every and done < total:
+            if done < total:
+                return
+        if moment - self._last >= self._view.every or done == total:
             self._last = moment
-            pace = max(done - self._first[1], 1) / max(moment - self._first[0], 1e-9)
-            self._show(done, total, _described(self._label, done, total, pace, self._facts))
+            lines = _described(self._label, done, total, done - self._first[1], moment - self._first[0], self._facts)
+            self._view.frame(done, total, lines)
 
 
-def _described(label: str, done: int, total: int, pace: float, facts: Facts | None) -> list[str]:
-    """One or two lines of at most ``WIDTH`` columns; ``pace`` is in steps a second."""
+def _described(label: str, done: int, total: int, steps: int, seconds: float, facts: Facts | None) -> list[str]:
+    """One or two lines of at most ``WIDTH`` columns; ``steps`` of the ``done`` ones were timed, in ``seconds``."""
+    pace = max(steps, 1) / max(seconds, 1e-9)
     epoch = f", epoch {_short(facts.epochs * done / total)} of {_short(facts.epochs)}" if facts else ""
-    rest = f": step {done} of {total}{epoch}, {_duration((total - done) / pace)} left"
+    time_left = f", {_duration((total - done) / pace)} left" if done < total else ""
+    rest = f": step {done} of {total}{epoch}{time_left}"
     if len(label) + len(rest) > WIDTH:
         label = f"{label[: max(0, WIDTH - len(rest) - 1)]}…"
     if facts is None:
         return [label + rest]
     so_far = facts.odometer(done)
-    spent = f"{_short(so_far)} so far (odometer), " if so_far is not None else ""
-    return [
-        label + rest,
-        f"  epsilon {spent}{_short(facts.epsilon)} planned; about {pace * facts.batch:.0f} examples/s",
-    ]
+    planned = _epsilon(facts.epsilon)
+    if done == total:
+        spent = f"{planned} of {planned}"
+    elif so_far is None:
+        spent = f"{planned} planned"
+    else:
+        spent = f"{_epsilon(so_far, less_than=planned)} of {planned} so far (odometer)"
+    rate = f"; about {_rate(pace * facts.batch)} examples/s" if steps else ""
+    return [label + rest, f"  epsilon {spent}{rate}"]
+
+
+def _epsilon(number: float, less_than: str | None = None) -> str:
+    """``number`` rounded up, with as few digits as tell it from the shown number that it is less than."""
+    exact = Decimal(repr(float(number)))
+    for digits in DIGITS:
+        last = Decimal(1).scaleb(min(exact.adjusted() - digits + 1, 0))
+        shown = f"{exact.quantize(last, ROUND_CEILING):f}"
+        if less_than is None or Decimal(shown) < Decimal(less_than):
+            return shown
+    return f"just under {less_than}"
+
+
+def _rate(number: float) -> str:
+    """Two digits that count: a pace is not known better."""
+    number = float(f"{number:.2g}")
+    return f"{number:,.0f}".replace(",", " ") if number >= 10 else f"{number:g}"
 
 
 def _short(number: float) -> str:
@@ -135,9 +200,60 @@ def _short(number: float) -> str:
 
 
 def _duration(seconds: float) -> str:
+    if seconds < 0.95:
+        return "under a second"
     if seconds < 100:
         return f"about {seconds:.0f} s"
     return f"about {seconds / 60:.0f} min" if seconds < 6000 else f"about {seconds / 3600:.0f} h"
+
+
+class _View(Protocol):
+    """Where progress is shown, at most every so many seconds."""
+
+    every: float
+
+    def frame(self, done: int, total: int, lines: Sequence[str]) -> None: ...
+
+    def phase(self, what: str) -> None: ...
+
+
+class _Lines:
+    """Plain lines, each of which stays."""
+
+    every = 5.0
+
+    def frame(self, done: int, total: int, lines: Sequence[str]) -> None:
+        note("\n".join(lines))
+
+    def phase(self, what: str) -> None:
+        note(what)
+
+
+class _Bar:
+    """A live view. Its last frame stays; what it says between steps does not."""
+
+    every = 0.5
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    def frame(self, done: int, total: int, lines: Sequence[str]) -> None:
+        from rich.console import Group
+        from rich.text import Text
+
+        full = WIDTH // 2 * done // total
+        bar = Text.assemble(("━" * full, "green"), ("━" * (WIDTH // 2 - full), "bright_black"))
+        drawn = Group(bar, *(Text(_plain(line), overflow="ellipsis", no_wrap=True) for line in lines))
+        if done < total:
+            self._live.update(drawn, refresh=True)
+        else:
+            self._live.update(Group(), refresh=True)
+            self._live.console.print(drawn)
+
+    def phase(self, what: str) -> None:
+        from rich.text import Text
+
+        self._live.update(Text(f"{_plain(what)} …", overflow="ellipsis", no_wrap=True), refresh=True)
 
 
 @contextmanager
@@ -147,25 +263,11 @@ def progress(label: str) -> Iterator[Progress]:
     Yields:
         What to call with steps done and steps in all.
     """
-    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        with _bar() as show:
-            yield Progress(label, show, every=0.5)
-    else:
-        yield Progress(label, lambda _done, _total, lines: note("\n".join(lines)), every=5.0)
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int, Sequence[str]], None]]:
-    from rich.console import Console, Group
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield Progress(label, _Lines())
+        return
+    from rich.console import Console
     from rich.live import Live
-    from rich.text import Text
 
     with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
-
-        def show(done: int, total: int, lines: Sequence[str]) -> None:
-            texts = [Text(_plain(line), overflow="ellipsis", no_wrap=True) for line in lines]
-            full = WIDTH // 2 * done // total
-            bar = Text.assemble(("━" * full, "green"), ("━" * (WIDTH // 2 - full), "bright_black"))
-            live.update(Group(bar, *texts), refresh=True)
-
-        yield show
+        yield Progress(label, _Bar(live))

@@ -1,24 +1,18 @@
-"""``pellucid train``: progress that a person can watch, runs that are resumed or given up, Ctrl-C."""
+"""``pellucid train``: what it says on the way, runs that are resumed or given up, Ctrl-C."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import re
+import shlex
 import signal
-import struct
-import subprocess
-import sys
-import termios
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pellucid import console
-from pellucid.console import Facts, Progress
+from pellucid.console import Progress
 
 
 def killed(fresh: Any, step: int = 9) -> None:
@@ -89,112 +83,102 @@ def test_what_a_new_training_needs_is_said(pellucid: Any, corridor: Any) -> None
     assert (ran.code, "no run waits" in ran.err) == (2, True)
 
 
-# -- progress ---------------------------------------------------------------------------------------------------------
-
-FACTS = Facts(epochs=3000, batch=2048, epsilon=2.999953, odometer=lambda step: 2.9 * step / 4000)
-
-
-class Clock:
-    now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
+def commands(text: str) -> list[list[str]]:
+    """The words behind each ``next: pellucid``."""
+    return [shlex.split(line.partition("next: pellucid ")[2]) for line in text.splitlines() if "next: pellucid" in line]
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(console, "time", made)
-    return made
-
-
-def run_through(clock: Clock, shown: Progress, steps: int, total: int, seconds: float) -> None:
-    for step in range(1, steps + 1):
-        clock.now += seconds
-        shown(step, total)
-
-
-def test_progress_says_epoch_step_both_epsilons_rate_and_time_left(
-    clock: Clock, capsys: pytest.CaptureFixture[str]
+def test_the_notice_of_a_killed_run_ends_in_the_command_that_goes_on(
+    pellucid: Any, fresh: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with console.progress("training risk") as shown:
-        shown.begin(FACTS)
-        run_through(clock, shown, 4000, 4000, 0.1)
-    out, err = capsys.readouterr()
-    lines = err.splitlines()
-    assert out == ""
-    first = re.fullmatch(r"training risk: step (\d+) of 4000, epoch 3[78](\.\d)? of 3000, about 7 min left", lines[0])
-    assert first is not None
-    assert lines[1].startswith(f"  epsilon {2.9 * int(first[1]) / 4000:.3g} so far (odometer), 3 planned; about ")
-    assert lines[1].endswith(" 20480 examples/s")
-    assert 2 * 75 <= len(lines) <= 2 * 80  # every five seconds
-    assert "loss" not in err
+    killed(fresh)
+    root = fresh.root.rename(fresh.root.with_name("a project"))
+    monkeypatch.chdir(root.parent)
+    ran = pellucid("data", "list", "--project", root.name, "--as", "olivia")
+    (words,) = commands(ran.err)
+    assert words == ["train", "late@1", "--resume", "--project", root.name, "--as", "ana"]
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("PELLUCID_IDENTITY", "ana")
+    assert commands(pellucid("data", "list").err) == [["train", "late@1", "--resume"]]
+    monkeypatch.delenv("PELLUCID_IDENTITY")
+    monkeypatch.chdir(root.parent)
+    assert pellucid(*words).code == 0
 
 
-@pytest.mark.parametrize("label", ["work", "training " + "long-name-" * 6])
-@pytest.mark.parametrize("total", [7, 10**9])
-def test_every_line_of_progress_fits_80_columns(
-    label: str, total: int, clock: Clock, capsys: pytest.CaptureFixture[str]
+def test_a_model_that_a_killed_run_was_to_make_is_named_with_the_command_that_goes_on(
+    pellucid: Any, fresh: Any
 ) -> None:
-    facts = Facts(epochs=99999.5, batch=10**7, epsilon=499.999999, odometer=lambda _: 1.23456e-7)
-    for made in (None, facts):
-        with console.progress(label) as shown:
-            if made is not None:
-                shown.begin(made)
-            run_through(clock, shown, 5, total, 6.0)
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) >= 2 * 4 - 1
-    assert max(map(len, lines)) <= 80
-    assert all(line.startswith((label[:9], "  epsilon")) for line in lines)
+    killed(fresh)
+    here = ("--project", fresh.root, "--as", "kim")
+    going_on = ["train", "late@1", "--resume", "--project", str(fresh.root), "--as", "ana"]
+    for words in (("report", "late"), ("report", "late@1"), ("explain", "late"), ("check", "late")):
+        ran = pellucid(*words, *here)
+        assert ran.code == 2
+        assert "late@1 was killed" in ran.err
+        assert commands(ran.err)[-1] == going_on
+    ran = pellucid("report", "latte", *here)
+    assert (ran.code, "killed before" in ran.err) == (2, False)
+    assert pellucid("train", "late", "--abandon", "--project", fresh.root, "--as", "ana").code == 0
+    assert commands(pellucid("report", "late", *here).err) != [going_on]
 
 
-def test_without_an_odometer_only_the_plan_is_shown(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with console.progress("work") as shown:
-        shown.begin(Facts(2, 10, 1.5, lambda _: None))
-        run_through(clock, shown, 3, 9, 6.0)
-    assert "  epsilon 1.5 planned; about 2 examples/s" in capsys.readouterr().err
+def test_every_verb_s_next_command_names_what_it_was_given(pellucid: Any, fresh: Any, tmp_path: Path) -> None:
+    here = ["--project", str(fresh.root), "--as", "kim"]
+    assert commands(pellucid("explain", "risk", *here).out) == [["report", "risk@1", *here]]
+    place = tmp_path / "a new one"
+    assert commands(pellucid("init", place).out)[0][-2:] == ["--project", str(place)]
 
 
-def test_the_pace_is_that_of_this_run_also_when_it_goes_on_from_a_checkpoint(
-    clock: Clock, capsys: pytest.CaptureFixture[str]
+# -- what is said on the way -------------------------------------------------------------------------------------------
+
+
+def test_the_next_command_works_when_it_is_pasted(pellucid: Any, fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(fresh.root.parent)
+    secret = Path("the word.txt")
+    secret.write_text("glass-all-the-way-down\n")
+    monkeypatch.delenv("PELLUCID_PASSPHRASE")
+    what = ("--data", "applicants", "--purpose", "credit scoring", "--recipe", fresh.files / "recipe.toml")
+    ran = pellucid("train", "mine", *what, "--project", "credit", "--as", "ana", "--passphrase-file", secret)
+    (line,) = (line for line in ran.out.splitlines() if line.startswith("next: "))
+    words = shlex.split(line.removeprefix("next: pellucid "))
+    assert words == ["report", "mine@1", "--project", "credit", "--as", "ana", "--passphrase-file", str(secret)]
+    assert pellucid(*words).code == 0
+
+
+def test_where_no_option_was_needed_the_next_command_has_none(
+    pellucid: Any, fresh: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with console.progress("work") as shown:
-        for step in range(901, 911):
-            clock.now += 1
-            shown(step, 1000)
-    assert "step 905 of 1000, about 95 s left" in capsys.readouterr().err
+    monkeypatch.chdir(fresh.root)
+    monkeypatch.setenv("PELLUCID_IDENTITY", "ana")
+    what = ("--data", "applicants", "--purpose", "credit scoring", "--recipe", fresh.files / "recipe.toml")
+    assert "next: pellucid report mine@1\n" in pellucid("train", "mine", *what).out
 
 
-SHOWN = """
-import time
-from pellucid import console
-with console.progress("training " + "long-name-" * 7) as shown:
-    shown.begin(console.Facts(3000, 2048, 2.999953, lambda step: 0.25))
-    for step in range(1, 5):
-        shown(step, 10**6)
-        time.sleep(0.6)
-"""
+def test_after_the_last_step_each_phase_is_one_line_without_a_figure(pellucid: Any, fresh: Any) -> None:
+    what = ("--data", "applicants", "--purpose", "credit scoring", "--recipe", fresh.files / "recipe.toml")
+    ran = pellucid("train", "mine", *what, "--project", fresh.root, "--as", "ana", "--json")
+    lines = ran.err.splitlines()
+    last = max(i for i, line in enumerate(lines) if line.startswith("training mine: step"))
+    phases = [line.replace("mine@1", "M") for line in lines[last + 2 :]]
+    assert phases == ["saving M", "evaluating M on people held out", "explaining M, and testing the explanation"]
+    assert ran.json["model"] == "mine@1"
 
 
-def test_a_terminal_gets_a_live_view_that_fits() -> None:
-    main, side = pty.openpty()
-    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    process = subprocess.Popen([sys.executable, "-c", SHOWN], env={**env, "TERM": "xterm"}, stderr=side)
-    os.close(side)
-    sent = b""
-    try:
-        while piece := os.read(main, 65536):
-            sent += piece
-    except OSError:  # on Linux a terminal whose other side closed ends so
-        pass
-    finally:
-        os.close(main)
-    assert process.wait(timeout=60) == 0
-    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", sent.decode()).replace("\r", "\n").splitlines()
-    assert any("epsilon 0.25 so far (odometer), 3 planned" in line for line in lines)
-    assert any("left" in line for line in lines)
-    assert max(map(len, lines)) <= 80
+def test_a_resumed_run_says_where_it_goes_on_and_what_counts_as_spent(pellucid: Any, fresh: Any) -> None:
+    killed(fresh)
+    ran = pellucid("train", "late", "--resume", "--project", fresh.root, "--as", "ana", "--json")
+    steps = ran.json["steps"]
+    said = re.search(
+        rf"^resuming late@1 at step 5 of {steps}; (\d+) announced steps after the checkpoint count as spent$",
+        ran.err,
+        re.MULTILINE,
+    )
+    assert said is not None, ran.err
+    entries = pellucid("log", "show", "--project", fresh.root, "--json").json
+    index = max(e["index"] for e in entries if e["about"] == "training of late@1")
+    statement = pellucid("log", "show", index, "--project", fresh.root).json["body"]
+    assert statement["predicate"]["values"]["resumed"] == {"times": 1, "steps_lost": int(said[1])}
+    assert int(said[1]) >= 4  # killed in step 9
 
 
 # -- Ctrl-C -----------------------------------------------------------------------------------------------------------

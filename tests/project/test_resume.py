@@ -21,7 +21,7 @@ from pellucid.project.intents import mark
 from pellucid.project.keeping import check_every
 from pellucid.project.model import load, models
 from pellucid.project.odometer import odometer
-from pellucid.project.resume import abandon
+from pellucid.project.resume import Resumed, abandon
 from pellucid.project.run import Run
 from pellucid.train import checkpoint
 from pellucid.train.averaging import MovingAverage
@@ -153,6 +153,16 @@ def test_a_resumed_run_takes_only_the_steps_that_nobody_may_have_taken(killed: P
     assert [path.name for path in (killed.root / "runs").iterdir()] == ["sealing.lock"]
     assert all(check["status"] == "pass" for check in publish.verify_project(project))
     refused(killed, UnknownName)
+
+
+def test_a_resumed_run_says_where_it_goes_on(killed: Place) -> None:
+    lost = spent(killed) - 8
+    for step, words in ((8, f"{lost} announced steps after the checkpoint count as spent"), (spent(killed) - 1, "")):
+        run = killed.open("sid").resume("mine")
+        assert isinstance(run, Resumed)
+        run._step = step
+        words = words or "1 announced step after the checkpoint counts as spent"
+        assert run.going_on() == f"resuming mine@1 at step {step} of {STEPS}; {words}"
 
 
 def test_it_goes_on_with_the_weights_and_the_optimizer_of_the_checkpoint(killed: Place) -> None:
@@ -388,7 +398,8 @@ def test_the_odometer_rises_to_the_claim_and_is_never_below_what_was_spent() -> 
     assert shown[0] == 0.0
     assert shown == sorted(shown, key=lambda value: value or 0.0)
     assert shown[-1] == plan.epsilon
-    for step in (1, 5, STEPS):
+    for step in (1, 5, STEPS - 1, STEPS):
         taken = [{**plan.events[0], "count": step}]
         assert (shown[step] or 0.0) >= accounting.epsilon(taken, plan.delta)
+    assert max(value or 0.0 for value in shown[:-1]) < plan.epsilon, "all of it is read only when all of it is taken"
     assert odometer(make_plan(mechanism="banded", bands=2))(3) is None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Set
+from typing import Any
 
-from pellucid.cli.common import Verbs, common, formatter, open_project, print_json
+from pellucid.cli.common import Verbs, common, formatter, next_step, open_project, print_json
 from pellucid.errors import Invalid
 
 
@@ -28,6 +30,7 @@ def add(verbs: Verbs) -> None:
 def act(options: argparse.Namespace) -> int:
     """Show or set."""
     from pellucid.project import data
+    from pellucid.project.reservations import abandoned, interrupted
 
     setting = len(options.words) == 2 and options.words[0] == "set"
     if not setting and len(options.words) != 1:
@@ -46,32 +49,36 @@ def act(options: argparse.Namespace) -> int:
         if options.json:
             print_json(document)
         else:
-            _show(document)
+            dead = {entry.body["reservation"] for entry in (*interrupted(project), *abandoned(project))}
+            _show(document, dead, options)
     return 0
 
 
-def _show(document: dict[str, object]) -> None:
+def _show(document: dict[str, Any], dead: Set[str], options: argparse.Namespace) -> None:
+    """The ledger for a person; ``dead`` are the reservations that no process holds and nobody settled."""
     from pellucid.console import say, table
 
     if document["epsilon"] is None:
         say(f"{document['dataset']}: no budget was set, so nothing may be trained")
-        say(f"next: pellucid budget set {document['dataset']} --epsilon E --delta D")
+        next_step(options, "budget", "set", document["dataset"], "--epsilon", "E", "--delta", "D")
         return
     say(
         f"{document['dataset']}: epsilon {document['epsilon']:g} at delta {document['delta']:g} for everything together"
     )
     say(f"  spent {document['spent']:.4f}   reserved {document['reserved']:.4f}   left {document['left']:.4f}")
     runs = document["runs"]
-    if isinstance(runs, list) and runs:
+    if runs:
         rows = [
             (
                 str(run["run"]),
                 f"{run['epsilon']:.4f}",
                 f"{run['delta']:g}",
                 f"{'-' if run['steps'] is None else run['steps']} of {run['steps_planned']}",
-                str(run["status"]),
+                "interrupted" if run["reservation"] in dead else str(run["status"]),
             )
             for run in runs
         ]
         table(("run", "epsilon", "delta", "steps", "status"), rows)
         say("spent is what all runs cost together (Rényi composition), not the sum")
+        if dead & {run["reservation"] for run in runs}:
+            say("interrupted: killed before it settled, so that its whole plan counts")

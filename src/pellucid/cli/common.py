@@ -20,6 +20,7 @@ __all__ = [
     "Verbs",
     "common",
     "formatter",
+    "next_step",
     "open_project",
     "passphrase",
     "print_json",
@@ -124,6 +125,14 @@ def open_project(options: argparse.Namespace) -> Project:
     for notice in project.notices:
         note(f"notice: {notice}")
     return project
+
+
+def next_step(options: argparse.Namespace, *words: str) -> None:
+    """Say which command follows, for the project and in the name that this one was given."""
+    from pellucid.console import command, say
+
+    here = {"project": options.project, "identity": options.identity, "passphrase_file": options.passphrase_file}
+    say(f"next: {command(*words, **here)}")
 
 
 def print_json(document: Any) -> None:

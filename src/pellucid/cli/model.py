@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pellucid.cli.common import Verbs, common, formatter, open_project, print_json
+from pellucid.cli.common import Verbs, common, formatter, next_step, open_project, print_json
 
 
 def add(verbs: Verbs) -> None:
@@ -51,5 +51,5 @@ def _leave(options: argparse.Namespace, verbs: tuple[str, ...]) -> int:
             print_json({"model": trained.subject.name, "digest": trained.subject.sha256, "evidence": kinds})
         else:
             say(f"{trained.subject.name}: evidence of {', '.join(kinds)}, signed by {project.acting}")
-            say(f"next: pellucid report {trained.subject.name}")
+            next_step(options, "report", trained.subject.name)
     return 0

@@ -27,7 +27,7 @@ def add(verbs: Verbs) -> None:
 
 def act(options: argparse.Namespace) -> int:
     """Run the verb."""
-    from pellucid.console import say
+    from pellucid.console import command, say
     from pellucid.project import Project
 
     asked = passphrase(options, new=True)
@@ -44,5 +44,5 @@ def act(options: argparse.Namespace) -> int:
         say(f"  owner's key, for whoever verifies   {options.dir / 'owner.pub'}")
         say(f"  who may do what                     {options.dir / 'policies' / 'access.cedar'}")
         say(f"  what a release must meet            {options.dir / 'policies' / 'release.toml'}")
-        say(f"next: pellucid seal NAME FILE --schema SCHEMA.toml --project {options.dir}")
+        say(f"next: {command('seal', 'NAME', 'FILE', '--schema', 'SCHEMA.toml', project=options.dir)}")
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pellucid.cli.common import Verbs, common, formatter, open_project, print_json
+from pellucid.cli.common import Verbs, common, formatter, next_step, open_project, print_json
 from pellucid.errors import Invalid
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def _train(options: argparse.Namespace, project: Project) -> int:
     from pellucid.console import Facts, note, progress, say
     from pellucid.project import recipe
     from pellucid.project.odometer import odometer
+    from pellucid.project.resume import Resumed
 
     runs: list[Run] = []
 
@@ -73,10 +74,13 @@ def _train(options: argparse.Namespace, project: Project) -> int:
         def begin(run: Run) -> None:
             runs.append(run)
             plan = run.plan
+            if isinstance(run, Resumed):
+                note(run.going_on())
             shown.begin(Facts(plan.epochs, plan.batch, plan.epsilon, odometer(plan)))
 
-        hooks = {"on_begin": begin, "on_step": shown, "checkpoint_every": options.checkpoint_every}
+        hooks = {"on_begin": begin, "on_step": shown, "on_phase": shown.phase}
         what = {"dataset": options.data, "purpose": options.purpose, "recipe": options.recipe}
+        what["checkpoint_every"] = options.checkpoint_every
         start: Callable[..., Outcome] = recipe.resume if options.resume else recipe.train
         try:
             outcome = start(project, options.name, **what, **hooks)
@@ -90,5 +94,5 @@ def _train(options: argparse.Namespace, project: Project) -> int:
     else:
         say(f"{outcome.model} trained: {outcome.steps} steps, epsilon {outcome.epsilon:g} at delta {outcome.delta:g}")
         say(f"  weights sha256:{outcome.digest}")
-        say(f"next: pellucid report {outcome.model}")
+        next_step(options, "report", outcome.model)
     return 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pellucid.access import Resource, require
-from pellucid.errors import Misuse, Tampered
+from pellucid.errors import Misuse, Tampered, UnknownName
 from pellucid.evidence import Evidence, Subject
 from pellucid.project import data
 from pellucid.project.project import Project, stamp, unknown
@@ -182,13 +182,21 @@ def resolve(project: Project, name: str) -> str:
     """``name@version`` for a model named with or without version (then the newest).
 
     Raises:
-        UnknownName: There is no such model.
+        UnknownName: There is no such model; if a run that was to make one was killed and waits, says how to go on.
     """
+    from pellucid.project.reservations import resumption, waiting
+
     known = models(project)
     if name in known:
         return name
     versions = [int(label.rpartition("@")[2]) for label in known if re.fullmatch(re.escape(name) + r"@\d+", label)]
     if not versions:
+        entry = waiting(project, name)
+        if entry is not None:
+            raise UnknownName(
+                f'there is no model "{name}" yet: run {entry.body["run"]} was killed before it was done, and waits',
+                fix=resumption(project, entry),
+            )
         raise unknown("model", name, sorted(known), "pellucid train NAME makes one")
     return f"{name}@{max(versions)}"
 

@@ -62,13 +62,20 @@ class Project:
         layout: Where things stand.
         log: The transparency log.
         membership: The state of trust, folded from the log.
+        named: The folder as whoever opened it named it; None if it was the nearest one upward.
         notices: What earlier processes left behind, in plain sentences.
     """
 
     def __init__(
-        self, layout: Layout, *, identity: str | None = None, passphrase: str | Callable[[str], str] | None = None
+        self,
+        layout: Layout,
+        *,
+        identity: str | None = None,
+        passphrase: str | Callable[[str], str] | None = None,
+        named: Path | None = None,
     ) -> None:
         self.layout = layout
+        self.named = named
         self.log = Log.open(layout.log_url)
         self._name = identity
         self._passphrase = passphrase
@@ -116,8 +123,8 @@ class Project:
             BadFile: ``pellucid.toml`` does not parse.
             Tampered, NotTrusted: The log does not begin as it must.
         """
-        root = find(Path(path) if path is not None else None)
-        return cls(Layout.read(root), identity=identity, passphrase=passphrase)
+        named = Path(path) if path is not None else None
+        return cls(Layout.read(find(named)), identity=identity, passphrase=passphrase, named=named)
 
     @classmethod
     def init(

@@ -20,6 +20,7 @@ __all__ = ["Outcome", "resume", "train"]
 
 Begin = Callable[[Run], None]
 Step = Callable[[int, int], None]
+Phase = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ def train(
     recipe: Path,
     on_begin: Begin | None = None,
     on_step: Step | None = None,
+    on_phase: Phase | None = None,
     checkpoint_every: int | None = None,
 ) -> Outcome:
     """Train by a recipe: plan, decide, reserve, train, evaluate, explain, settle.
@@ -59,6 +61,7 @@ def train(
         recipe: The recipe's file.
         on_begin: Called with the run before its first step.
         on_step: Called with steps done and steps in all.
+        on_phase: Called with what begins after the last step, in words for a person: the same for every data set.
         checkpoint_every: Steps between checkpoints; 0 for none, None for about once a minute.
 
     Raises:
@@ -81,7 +84,7 @@ def train(
         on_step=on_step,
         checkpoint_every=checkpoint_every,
     )
-    return _carry_out(run, parsed, on_begin)
+    return _carry_out(run, parsed, on_begin, on_phase)
 
 
 def resume(
@@ -93,6 +96,7 @@ def resume(
     recipe: Path | None = None,
     on_begin: Begin | None = None,
     on_step: Step | None = None,
+    on_phase: Phase | None = None,
     checkpoint_every: int | None = None,
 ) -> Outcome:
     """Go on with a training by a recipe that was killed.
@@ -105,6 +109,7 @@ def resume(
         recipe: The same.
         on_begin: As of :func:`train`.
         on_step: As of :func:`train`.
+        on_phase: As of :func:`train`.
         checkpoint_every: As of :func:`train`.
 
     Raises:
@@ -129,14 +134,15 @@ def resume(
     for option, fits in given.items():
         if not fits:
             raise Misuse("the run began with another; a run goes on as it began", where=option, fix="leave it out")
-    return _carry_out(run, run.recipe, on_begin)
+    return _carry_out(run, run.recipe, on_begin, on_phase)
 
 
-def _carry_out(run: Run, recipe: Recipe, on_begin: Begin | None) -> Outcome:
+def _carry_out(run: Run, recipe: Recipe, on_begin: Begin | None, on_phase: Phase | None) -> Outcome:
     from torch.nn import CrossEntropyLoss
 
     from pellucid.train import build, fit
 
+    say = on_phase or (lambda _: None)
     with run:
         if on_begin is not None:
             on_begin(run)
@@ -147,8 +153,11 @@ def _carry_out(run: Run, recipe: Recipe, on_begin: Begin | None) -> Outcome:
         if schedule is not None:
             run.keep("schedule", schedule)
         fit(*private, schedule)
+        say(f"saving {run.label}")
         trained = run.finish()
+        say(f"evaluating {run.label} on people held out")
         run.evaluate()
+        say(f"explaining {run.label}, and testing the explanation")
         run.explain()
         status = "complete" if run.steps_taken == run.plan.steps else "stopped"
     return Outcome(run.label, trained.subject.sha256, run.plan.epsilon, run.plan.delta, run.steps_taken, status)

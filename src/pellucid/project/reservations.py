@@ -10,11 +10,24 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
+from pellucid.console import command
 from pellucid.errors import Misuse, PellucidError
 from pellucid.log.entries import Entry, seal_record
 from pellucid.project.project import Project
 
-__all__ = ["abandoned", "clear", "folder", "interrupted", "lock", "relock", "settle_abandoned", "unfinished", "unlock"]
+__all__ = [
+    "abandoned",
+    "clear",
+    "folder",
+    "interrupted",
+    "lock",
+    "relock",
+    "resumption",
+    "settle_abandoned",
+    "unfinished",
+    "unlock",
+    "waiting",
+]
 
 
 def folder(project: Project, reservation: str) -> Path:
@@ -111,22 +124,35 @@ def abandoned(project: Project) -> list[Entry]:
     return [entry for entry in _dead(project) if entry.index not in waiting]
 
 
+def waiting(project: Project, name: str) -> Entry | None:
+    """The reservation of the run ``name``, or of its newest version, if it was killed and can be resumed."""
+    labels = {str(entry.body["run"]): entry for entry in interrupted(project)}
+    same = [label for label in labels if name in (label, label.rpartition("@")[0])]
+    return labels[max(same, key=lambda label: int(label.rpartition("@")[2]))] if same else None
+
+
+def resumption(project: Project, entry: Entry) -> str:
+    """The command by which whoever reserved a run goes on with it, to be pasted."""
+    signer = entry.signer.name.rpartition("/")[2]
+    known = project.layout.identities()
+    acts = os.environ.get("PELLUCID_IDENTITY") or (known[0] if len(known) == 1 else None)
+    words = ("train", entry.body["run"], "--resume")
+    return command(*words, project=project.named, identity=signer if signer != acts else None)
+
+
 def unfinished(project: Project) -> list[str]:
-    """What runs that were killed left behind, in plain sentences."""
+    """What runs that were killed left behind, in plain sentences; after each, what to do next on its own line."""
     waiting = {entry.index for entry in interrupted(project)}
-    return [_tell(entry, waits=entry.index in waiting) for entry in _dead(project)]
+    return [_tell(project, entry, waits=entry.index in waiting) for entry in _dead(project)]
 
 
-def _tell(entry: Entry, *, waits: bool) -> str:
+def _tell(project: Project, entry: Entry, *, waits: bool) -> str:
     run, dataset = entry.body["run"], entry.body["dataset"]
-    rest = (
-        f"pellucid train {run} --resume goes on from its last checkpoint."
-        if waits
-        else f"nothing else was lost. See pellucid budget {dataset}."
-    )
+    lost = "It can go on from its last checkpoint." if waits else "Nothing else was lost."
+    following = resumption(project, entry) if waits else command("budget", dataset, project=project.named)
     return (
-        f"run {run} stopped without settling (killed, or the machine went down). Its whole plan, epsilon "
-        f"{entry.body['epsilon']:g}, stays counted for {dataset}; {rest}"
+        f"run {run} was interrupted (killed, or the machine went down). Its whole plan, epsilon "
+        f"{entry.body['epsilon']:g}, stays counted for {dataset}. {lost}\n  next: {following}"
     )
 
 

@@ -11,7 +11,7 @@ from pellucid.log.entries import Entry
 from pellucid.privacy import Plan
 from pellucid.project.intents import mark
 from pellucid.project.project import Project, unknown
-from pellucid.project.reservations import clear, folder, interrupted, relock
+from pellucid.project.reservations import clear, folder, interrupted, relock, waiting
 from pellucid.project.reservations import unlock as _unlock
 from pellucid.project.run import Run
 
@@ -74,19 +74,17 @@ def abandon(project: Project, name: str) -> str:
 
 
 def _find(project: Project, name: str) -> Entry:
-    waiting = {str(entry.body["run"]): entry for entry in interrupted(project)}
-    if name in waiting:
-        return waiting[name]
-    same = [label for label in waiting if label.rpartition("@")[0] == name]
-    if same:
-        return waiting[max(same, key=lambda label: int(label.rpartition("@")[2]))]
-    if not waiting:
+    entry = waiting(project, name)
+    if entry is not None:
+        return entry
+    labels = sorted(str(entry.body["run"]) for entry in interrupted(project))
+    if not labels:
         raise UnknownName(
             "no run waits to be resumed: none was killed after its first checkpoint",
             where=name,
             fix="pellucid train NAME --data D --purpose P --recipe R.toml starts one",
         )
-    raise unknown("run that waits to be resumed", name, sorted(waiting), "pellucid budget D lists the runs")
+    raise unknown("run that waits to be resumed", name, labels, "pellucid budget D lists the runs")
 
 
 class Resumed(Run):
@@ -133,6 +131,12 @@ class Resumed(Run):
     def dataset(self) -> str:
         """The sealed version it learns from, as ``name@version``."""
         return self._data_name
+
+    def going_on(self) -> str:
+        """Where it goes on, for a person. All of it is public: the training statement counts the steps lost."""
+        lost = self._spent - self._step
+        words = f"{lost} announced step{'s' * (lost != 1)} after the checkpoint count{'s' * (lost == 1)} as spent"
+        return f"resuming {self.label} at step {self._step} of {self.plan.steps}; {words}"
 
     def _read(self, project: Project) -> dict[str, Any]:
         """The newest checkpoint and the steps that are spent, if both belong to this run.
