@@ -88,7 +88,7 @@ that = "evaluation.auc.low >= 0.6"
 because = "the synthetic data is easy"
 """
 NOT_MET = MET.replace("<= 3.0", "<= 0.1")
-UNMEASURED = MET.replace("evaluation.auc.low", "robustness.accuracy.low")
+UNMEASURED = MET.replace("evaluation.auc.low", "tuning.accuracy.low")
 INVALID = MET.replace("that =", "taht =")
 
 

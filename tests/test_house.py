@@ -21,7 +21,8 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 DOORS = {
     "cedarpy": ("access/cedar.py",),
     "opacus": ("train/layers.py",),
-    "captum": ("explain/attribution.py",),
+    "captum": ("explain/attribution/methods.py",),
+    "shap": ("explain/attribution/blackbox.py",),
     "pyarrow.parquet": ("vault/parquet.py",),
     "sqlalchemy": ("log/store/",),
     "dp_accounting": ("privacy/accounting.py",),

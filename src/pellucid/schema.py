@@ -18,7 +18,19 @@ from typing import Any, Final
 from pellucid.errors import BadFile, UnknownName, nearest
 from pellucid.evidence import canonical, digest
 
-__all__ = ["SENSITIVITIES", "TYPES", "Budget", "Code", "Column", "Encoding", "Schema", "parse_toml", "read_toml"]
+__all__ = [
+    "ENCODED",
+    "MISSING",
+    "SENSITIVITIES",
+    "TYPES",
+    "Budget",
+    "Code",
+    "Column",
+    "Encoding",
+    "Schema",
+    "parse_toml",
+    "read_toml",
+]
 
 TYPES: Final = ("number", "integer", "category", "boolean", "text", "image", "audio", "timestamp", "identifier")
 ENCODED: Final = ("number", "integer", "category", "boolean")

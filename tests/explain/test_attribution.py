@@ -128,7 +128,7 @@ def test_more_rows_than_asked_for_are_a_recorded_sample(linear, sample, people) 
 
 def test_the_number_of_rows_in_a_chunk_changes_nothing(mlp, sample, people, monkeypatch) -> None:
     whole = attribute(mlp, sample[0][:60], people)
-    monkeypatch.setattr("pellucid.explain.attribution.POINTS", 100)
+    monkeypatch.setattr("pellucid.explain.attribution.path.POINTS", 100)
     assert attribute(mlp, sample[0][:60], people).rows == pytest.approx(whole.rows, abs=1e-5)
 
 

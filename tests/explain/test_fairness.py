@@ -9,11 +9,13 @@ import pytest
 from fairlearn.metrics import demographic_parity_difference, equalized_odds_difference
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import fisher_exact
 
 from pellucid.errors import BadData, UnsupportedModel
-from pellucid.evidence import Evidence, canonical
+from pellucid.evidence import Estimate, Evidence, canonical
 from pellucid.explain import Predictions, compare_groups
-from pellucid.explain.fairness import suppressed_groups
+from pellucid.explain.fairness import Disparities, _newcombe, suppressed_cells, suppressed_groups
+from pellucid.explain.intervals import wilson
 from pellucid.explain.ranking import auc, publish_auc
 
 
@@ -181,3 +183,180 @@ def test_bad_groups_are_refused_and_no_name_is_shown() -> None:
         compare_groups(p, groups, resamples=0)
     with pytest.raises(UnsupportedModel, match="two classes"):
         compare_groups(Predictions(np.zeros((30, 3)), np.arange(30) % 3), {"g": np.array(["a"] * 30)})
+
+
+def benjamini_hochberg(p: list[float]) -> list[float]:
+    """By the definition: the least level at which a test is still rejected."""
+    order = sorted(range(len(p)), key=lambda i: p[i])
+    found = [0.0] * len(p)
+    for rank, place in enumerate(order):
+        found[place] = min(1.0, *(p[order[later]] * len(p) / (later + 1) for later in range(rank, len(p))))
+    return found
+
+
+def test_p_and_q_equal_fishers_test_and_the_definition() -> None:
+    p, groups = made({"a": 300, "b": 400, "c": 200})
+    tests = compare_groups(p, groups, resamples=2, level=0.05).disparities.tests
+    assert len(tests) == 12
+    exact = []
+    for test in tests:
+        mine, rest = groups["kind"] == test.group, groups["kind"] != test.group
+        right = p.predicted == p.labels if test.metric == "accuracy" else p.predicted == 1
+        of = {"true_positive_rate": p.labels == 1, "false_positive_rate": p.labels == 0}.get(test.metric, p.labels >= 0)
+        table = [[int((right & of & part).sum()), int((~right & of & part).sum())] for part in (mine, rest)]
+        exact.append(float(fisher_exact(table).pvalue))
+        value = table[0][0] / sum(table[0]) - table[1][0] / sum(table[1])
+        assert test.difference.value == pytest.approx(value, abs=0.01)
+        assert test.difference.low < value < test.difference.high
+    for test, p_value, q_value in zip(tests, exact, benjamini_hochberg(exact), strict=True):
+        assert max(p_value, 1e-6) - 1e-12 <= test.p <= max(1e-6, 1.1 * p_value)
+        assert max(q_value, 1e-6) - 1e-12 <= test.q <= max(1e-6, 1.1 * q_value)
+
+
+def test_newcombes_published_example() -> None:
+    # Newcombe 1998, Statistics in Medicine 17, table II (a), method 10: 56/70 against 48/80
+    one, two = Estimate(0.8, *wilson(0.8, 70), 70), Estimate(0.6, *wilson(0.6, 80), 80)
+    found = _newcombe(one, two)
+    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+def null(seed: int, gap: float = 0.0) -> Disparities:
+    """Two columns that say nothing of the errors, but for ``gap`` in the selection of one group."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, 600)
+    groups = {name: rng.choice(list(kinds), 600) for name, kinds in (("x", "abcd"), ("y", "abc"))}
+    logits = rng.normal(size=600) + labels + gap * (groups["y"] == "b")
+    return compare_groups(Predictions(logits, labels), groups, resamples=2, level=0.1).disparities
+
+
+def test_a_planted_gap_is_found_and_leads() -> None:
+    found = null(1, gap=1.5).found()
+    assert ("y", "b", "selection_rate") in {(t.column, t.group, t.metric) for t in found}
+    assert min(found, key=lambda test: test.q).column == "y"
+    assert {t.group: np.sign(t.difference.value) for t in found if t.metric == "selection_rate"}["b"] == 1
+
+
+def test_null_gaps_are_not_found() -> None:
+    assert [len(null(seed).found()) for seed in range(5)] == [0] * 5
+
+
+@pytest.mark.slow
+def test_false_discoveries_stay_below_the_level_over_200_seeds() -> None:
+    nothing = [len(null(seed).found()) > 0 for seed in range(200)]
+    assert np.mean(nothing) <= 0.1 + 2.5 * np.sqrt(0.1 * 0.9 / 200)
+    shares = []
+    for seed in range(200, 250):
+        found = null(seed, gap=1.5).found()
+        assert any(test.group == "b" and test.column == "y" for test in found)
+        shares.append(np.mean([test.column != "y" for test in found]))
+    assert np.mean(shares) <= 0.1 + 2.5 * np.std(shares) / np.sqrt(50)
+
+
+def test_two_groups_are_tested_once_and_one_group_never() -> None:
+    p, groups = made({"a": 300, "b": 400})
+    tests = compare_groups(p, groups, resamples=2, level=0.1).disparities.tests
+    assert [test.group for test in tests] == ["a"] * 4
+    p, groups = made({"a": 300})
+    found = compare_groups(p, groups, resamples=2, level=0.1).disparities
+    assert found.values() == {"level": 0.1, "tested": 0, "found": 0, "differences": []}
+
+
+def test_a_pair_of_columns_is_compared_like_a_column_of_their_combinations() -> None:
+    rng = np.random.default_rng(0)
+    p, _ = made({"a": 2000})
+    groups = {"sex": rng.choice(["f", "m"], 2000), "age": rng.choice(["old", "young"], 2000)}
+    found = compare_groups(p, groups, intersections=True)
+    by_hand = np.array([f"{a} × {b}" for a, b in zip(groups["sex"], groups["age"], strict=True)])
+    (name,) = found.intersections
+    assert name == "sex × age"
+    assert found.intersections[name].groups == compare_groups(p, {"c": by_hand}).columns["c"].groups
+
+
+def test_a_gap_that_only_a_pair_of_columns_shows_is_found() -> None:
+    # who is in one of two groups but not in both is treated badly: each column by itself looks fair
+    rng = np.random.default_rng(2)
+    one, two = rng.choice(["f", "m"], 3000), rng.choice(["old", "young"], 3000)
+    labels = rng.integers(0, 2, 3000)
+    harmed = (one == "f") ^ (two == "old")
+    p = Predictions(rng.normal(size=3000) + 2 * labels - 1 - 1.0 * harmed, labels)
+    found = compare_groups(p, {"sex": one, "age": two}, resamples=2, intersections=True, level=0.05).disparities.found()
+    assert {test.column for test in found} == {"sex × age"}
+    assert {test.group for test in found if test.metric == "selection_rate" and test.difference.value < 0} == {
+        "f × young",
+        "m × old",
+    }
+
+
+cells = st.dictionaries(st.tuples(st.sampled_from("abcd"), st.sampled_from("wxyz")), st.integers(1, 60), min_size=1)
+
+
+@given(cells)
+def test_no_small_cell_follows_from_what_is_published(sizes: dict[tuple[str, str], int]) -> None:
+    hidden = sorted(suppressed_cells(sizes))
+    assert all(sizes[cell] >= 10 for cell in sizes if cell not in hidden)
+    if min(sizes.values()) >= 10:
+        assert not hidden
+    if len(hidden) == len(sizes):
+        return
+    equations = [[1.0] * len(hidden)]
+    for axis in (0, 1):
+        totals: dict[str, int] = {}
+        for cell, size in sizes.items():
+            totals[cell[axis]] = totals.get(cell[axis], 0) + size
+        for name in totals.keys() - set(suppressed_groups(totals)):
+            equations.append([float(cell[axis] == name) for cell in hidden])
+            rest = sum(sizes[cell] for cell in hidden if cell[axis] == name)
+            assert rest == 0 or rest >= 10
+    rank = np.linalg.matrix_rank(np.array(equations)) if hidden else 0
+    for place, cell in enumerate(hidden):
+        unit = [float(place == other) for other in range(len(hidden))]
+        if sizes[cell] < 10:
+            assert np.linalg.matrix_rank(np.array([*equations, unit])) == rank + 1
+
+
+def test_a_small_cell_of_a_pair_takes_cells_of_its_lines_with_it() -> None:
+    sizes = {(a, b): 50 for a in "abc" for b in "xyz"}
+    sizes["a", "x"] = 3
+    hidden = suppressed_cells(sizes)
+    assert ("a", "x") in hidden
+    assert len(hidden) == 4  # a rectangle is the least that no line gives away
+    rng = np.random.default_rng(0)
+    rows = np.array([cell for cell, size in sizes.items() for _ in range(size)])
+    p = Predictions(rng.normal(size=len(rows)), rng.integers(0, 2, len(rows)))
+    column = compare_groups(p, {"i": rows[:, 0], "j": rows[:, 1]}, resamples=2, intersections=True).intersections[
+        "i × j"
+    ]
+    assert set(column.suppressed) == {f"{a} × {b}" for a, b in hidden}
+    assert len(column.groups) == 5
+
+
+def test_people_of_their_own_in_every_column_leave_nothing_to_publish() -> None:
+    p, _ = made({"a": 40})
+    alone = np.arange(40).astype(str)
+    found = compare_groups(p, {"one": alone, "two": alone}, resamples=2, intersections=True, level=0.1)
+    assert found.intersections["one × two"].groups == ()
+    assert found.disparities.tests == ()
+
+
+def test_what_was_not_asked_for_has_no_key_and_changes_nothing(subject) -> None:
+    p, groups = made({"a": 203, "b": 307})
+    groups["other"] = np.where(np.arange(510) % 2 == 0, "x", "y")
+    plain = compare_groups(p, groups, resamples=50)
+    more = compare_groups(p, groups, resamples=50, intersections=True, level=0.1)
+    assert plain.values().keys() == {"minimum_cell", "columns"}
+    assert more.values().keys() == {"minimum_cell", "columns", "intersections", "disparities"}
+    assert more.columns == plain.columns
+    found = more.evidence(subject)
+    assert Evidence.from_statement(json.loads(canonical(found.statement()))) == found
+    one = found.values["disparities"]["differences"][0]
+    assert one.keys() == {"column", "group", "metric", "difference", "p", "q", "found"}
+
+
+def test_a_level_outside_zero_to_one_and_names_that_cannot_be_told_apart_are_refused() -> None:
+    p, groups = made({"a": 40, "b": 40})
+    for level in (0.0, 1.0, float("nan")):
+        with pytest.raises(BadData, match="between 0 and 1"):
+            compare_groups(p, groups, level=level)
+    odd = {"one": np.repeat(["a × b", "a"], 40), "two": np.repeat(["c", "b × c"], 40)}
+    with pytest.raises(BadData, match="told apart"):
+        compare_groups(p, odd, resamples=2, intersections=True)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from pellucid.errors import UnsupportedModel
+from pellucid.errors import BadData, UnsupportedModel
 from pellucid.explain import (
     Explanation,
     attribute,
@@ -19,6 +19,7 @@ from pellucid.explain import (
     permute_columns,
     predict,
 )
+from pellucid.explain.model import fitting, frozen, outputs, pick
 
 
 def snapshot(model: nn.Module) -> tuple[object, ...]:
@@ -142,3 +143,75 @@ def test_a_model_that_cannot_be_copied_is_refused(sample) -> None:
     model.lock = threading.Lock()
     with pytest.raises(UnsupportedModel, match="cannot be copied"):
         predict(model, *sample)
+
+
+def test_a_recurrent_layer_answers_as_in_eval_mode(sample) -> None:
+    class Lines(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lines = nn.LSTM(1, 4, num_layers=2, dropout=0.5, batch_first=True)
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.head(self.lines(x[:, :, None])[0][:, -1])
+
+    model = Lines().train()
+    twin = frozen(model)
+    assert torch.equal(twin(sample[0]), model.eval()(sample[0]))
+    assert torch.equal(twin(sample[0]), twin(sample[0]))
+    assert model.lines.dropout == 0.5
+
+
+def test_a_model_whose_lazy_layers_have_no_weights_is_refused(sample) -> None:
+    with pytest.raises(UnsupportedModel, match="no weights yet"):
+        predict(nn.LazyLinear(2), *sample)
+
+
+@pytest.mark.parametrize("text", ["CUDA: cannot allocate memory", "DefaultCPUAllocator: can't allocate memory"])
+def test_work_that_memory_does_not_hold_is_done_in_halves(text) -> None:
+    asked: list[int] = []
+
+    def work(size: int) -> int:
+        asked.append(size)
+        if size > 3:
+            raise RuntimeError(text)
+        return size
+
+    assert fitting(20, work) == 2
+    assert asked == [20, 10, 5, 2]
+
+
+def test_other_errors_than_memory_pass() -> None:
+    def work(size: int) -> int:
+        raise RuntimeError(f"shape {size}")
+
+    with pytest.raises(RuntimeError, match="shape 20"):
+        fitting(20, work)
+
+
+def test_the_score_is_the_log_odds_of_a_class_or_its_logit() -> None:
+    odds, logits = torch.tensor([1.0, -2.0]), torch.tensor([[1.0, 2.0, 3.0]])
+    assert torch.equal(pick(odds), odds)
+    assert torch.equal(pick(odds, 1), odds)
+    assert torch.equal(pick(odds, 0), -odds)
+    assert pick(logits, 2).tolist() == [3.0]
+    with pytest.raises(UnsupportedModel, match="3 classes"):
+        pick(logits)
+    with pytest.raises(BadData, match="no class 5"):
+        pick(logits, 5)
+
+
+def test_wide_rows_go_through_the_model_a_few_at_a_time() -> None:
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.most = 0
+
+        def forward(self, x):
+            self.most = max(self.most, x.numel())
+            return x.sum(dim=1)
+
+    model = Wide()
+    x = torch.ones(70, 2**16)
+    assert outputs(model, x).tolist() == [2.0**16] * 70
+    assert model.most <= 2**20

@@ -213,7 +213,8 @@ def test_adjusted_p_values_equal_scipy_also_when_only_small_ones_are_handed_over
     small = np.array([value for value in p if value <= q])
     part = adjust(small, len(p))
     expected = whole[[value <= q for value in p]]
-    assert ((part <= q) == (expected <= q)).all()
+    # a value that is q but for rounding may fall on either side
+    assert ((part <= q * (1 + 1e-12)) == (expected <= q * (1 + 1e-12))).all()
     assert part[part <= q] == pytest.approx(expected[expected <= q])
 
 

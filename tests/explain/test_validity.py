@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from pellucid.check.cel import compile as rule
 from pellucid.errors import BadData, UnsupportedModel
 from pellucid.evidence import Evidence, canonical
 from pellucid.explain import Explanation, attribute, check_validity, permute_columns, public_rows
-from pellucid.explain.validity import randomised, top_overlap
+from pellucid.explain.validity import compare_attributions, compare_runs, randomised, top_overlap
+from pellucid.schema import Encoding
 
 
 @pytest.fixture
@@ -139,3 +141,85 @@ def test_explanations_of_other_columns_are_refused(linear, sample, people, plane
         Explanation(attribute(nn.Linear(2, 1), torch.ones(5, 2), plane), explained.importance)
     with pytest.raises(BadData, match="at least one"):
         check_validity(linear, sample[0], people, explained, models=0)
+
+
+@pytest.fixture
+def whole(mlp, sample, people):
+    """Everything that can be measured of one explanation, with few draws."""
+    x = sample[0]
+    explanation = Explanation(attribute(mlp, x, people))
+    rows = explanation.attribution.rows
+    return check_validity(
+        mlp,
+        x[:300],
+        people,
+        explanation,
+        models=3,
+        thorough=True,
+        methods=compare_attributions(rows, rows + 0.01),
+        stability=compare_runs(np.array([[4.0, 3, 2, 1]] * 3), people.features),
+        members=x[300:],
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("validity.randomisation.cascade.high <= 1.0", True),
+        ("validity.randomisation.average.low >= -1.0", True),
+        ("validity.randomisation.passes || !validity.randomisation.passes", True),
+        ("validity.faithfulness.deletion.low > 0.0 && validity.faithfulness.insertion.low > 0.0", True),
+        ("validity.faithfulness.deletion_p <= 0.01", True),
+        ("validity.sensitivity.largest.high < 1.0", True),
+        ("validity.agreement.rows.kendall.low > 0.5", True),
+        ("validity.stability.interpret", True),
+        ('validity.stability.ranks["age"].high <= 1.0', True),
+        ("validity.leakage.leaks", False),
+        ("validity.leakage.auc.high < 0.7", True),
+    ],
+)
+def test_every_part_can_be_a_requirement_and_is_unmeasured_when_it_is_absent(
+    whole, mlp, sample, people, subject, text: str, wanted: bool
+) -> None:
+    there = json.loads(canonical(whole.evidence(subject).values))
+    assert rule(text).evaluate({"validity": there}).truth is wanted
+    bare = check_validity(mlp, sample[0], people, Explanation(attribute(mlp, sample[0], people)), models=2)
+    assert rule(text).evaluate({"validity": bare.values()}).truth is None
+
+
+def test_evidence_of_all_parts_is_canonical_uncovered_and_says_how(whole, subject) -> None:
+    found = whole.evidence(subject)
+    assert (found.coverage, found.tier) == ("uncovered", "auditor")
+    assert {"cascade", "faithfulness", "sensitivity", "methods", "stability", "leakage"} <= found.how.keys()
+    assert found.error.keys() == {"randomisation_standard_error", "cascade_standard_error"}
+    assert Evidence.from_statement(json.loads(canonical(found.statement()))) == found
+
+
+def test_without_new_arguments_the_evidence_has_the_fields_it_always_had(explained, linear, sample, people) -> None:
+    found = check_validity(linear, sample[0], people, explained, models=2)
+    assert found.values().keys() == {"completeness_gap_max", "agreement", "randomisation"}
+    assert found.values()["agreement"].keys() == {"spearman", "top3"}
+    assert found.values()["randomisation"].keys() == {"spearman", "spearman_absolute"}
+    assert found.how().keys() == {"agreement", "randomisation", "models", "rows", "seed"}
+
+
+def test_public_rows_stay_post_processing_until_a_part_looked_at_people(mlp, people, sample, subject) -> None:
+    x = public_rows(people, 60)
+    public = Explanation(attribute(mlp, x, people, public=True))
+    one = check_validity(mlp, x, people, public, models=2, thorough=True)
+    assert (one.evidence(subject).coverage, one.evidence(subject).tier) == ("post-processing", "public")
+    assert one.faithfulness.rows == 60
+    runs = compare_runs(np.eye(4)[:3], people.features)  # importances of people, as far as anyone said
+    other = check_validity(mlp, x, people, public, models=2, stability=runs)
+    assert (other.evidence(subject).coverage, other.evidence(subject).tier) == ("uncovered", "auditor")
+    with pytest.raises(BadData, match="nobody"):
+        check_validity(mlp, x, people, public, models=2, members=sample[0])
+
+
+def test_without_numbers_nothing_moves_a_little_and_sensitivity_is_absent(people, sample) -> None:
+    words = Encoding(people.codes[1:2], people.target, people.classes)
+    model, x = nn.Linear(3, 1), sample[0][:, 1:4].contiguous()
+    found = check_validity(model, x, words, Explanation(attribute(model, x, words)), models=2, thorough=True)
+    assert found.sensitivity is None
+    assert "sensitivity" not in found.values()
+    assert found.values()["faithfulness"].keys() == {"scale", "curves"}  # one column is in no order

@@ -21,13 +21,15 @@ _GROUPS: Final = (
     ("the project and its people", ("init", "identity", "role", "access")),
     ("the data", ("seal", "data", "budget")),
     ("the model", ("doctor", "train", "explain", "attack")),
-    ("its release", ("report", "check", "verify", "log")),
+    ("its release", ("report", "review", "check", "verify", "log")),
     ("all of it, on real data", ("demo",)),
 )
 # Which extra brings what. Anything else that is missing is not ours to name.
 _EXTRAS: Final = {
     **dict.fromkeys(("pyarrow", "pandas", "cedarpy"), "vault"),
-    **dict.fromkeys(("torch", "opacus", "captum", "shap", "safetensors", "fairlearn"), "train"),
+    **dict.fromkeys(
+        ("torch", "opacus", "captum", "shap", "safetensors", "fairlearn", "sklearn", "interpret", "cleanlab"), "train"
+    ),
 }
 
 
@@ -44,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         log,
         model,
         report,
+        review,
         role,
         start,
         train,
@@ -61,7 +64,23 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pellucid {_version()}")
     verbs = parser.add_subparsers(prog="pellucid", metavar="VERB", dest="verb", help=argparse.SUPPRESS)
-    for part in (start, identity, role, access, data, budget, doctor, train, model, report, check, verify, log, demo):
+    for part in (
+        start,
+        identity,
+        role,
+        access,
+        data,
+        budget,
+        doctor,
+        train,
+        model,
+        report,
+        review,
+        check,
+        verify,
+        log,
+        demo,
+    ):
         part.add(verbs)
     parser.epilog = "\n".join(
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from pellucid.cli.common import Verbs, common, formatter, next_step, open_project, print_json
 
@@ -26,13 +27,17 @@ def add(verbs: Verbs) -> None:
     for parser, act in ((explain, act_explain), (attack, act_attack)):
         parser.add_argument("model", metavar="M", help="a model, such as credit-risk or credit-risk@2")
         parser.add_argument("--purpose", metavar="P", help="default: the purpose it was trained for")
+        if parser is explain:
+            parser.add_argument(
+                "--expectations", metavar="F.toml", type=Path, help="test what an expert expects, and leave evidence"
+            )
         common(parser)
         parser.set_defaults(act=act)
 
 
 def act_explain(options: argparse.Namespace) -> int:
-    """Evaluate and explain."""
-    return _leave(options, ("evaluate", "explain"))
+    """Evaluate and explain; expectations first, so that a wrong file is refused before anything is measured."""
+    return _leave(options, ("evaluate", "explain"), options.expectations)
 
 
 def act_attack(options: argparse.Namespace) -> int:
@@ -40,16 +45,29 @@ def act_attack(options: argparse.Namespace) -> int:
     return _leave(options, ("attack",))
 
 
-def _leave(options: argparse.Namespace, verbs: tuple[str, ...]) -> int:
+def _leave(options: argparse.Namespace, verbs: tuple[str, ...], expectations: Path | None = None) -> int:
     from pellucid.console import say
     from pellucid.project import model
 
     with open_project(options) as project:
         trained = model.load(project, options.model, purpose=options.purpose)
-        kinds = [kind for verb in verbs for kind in getattr(trained, verb)()]
+        status: dict[str, str] = {}
+        if expectations is not None:
+            from pellucid.project.review import expect
+
+            status = {item.expectation.id: item.status for item in expect(trained, expectations).items}
+        kinds = [*(["expectation"] if status else []), *(kind for verb in verbs for kind in getattr(trained, verb)())]
         if options.json:
-            print_json({"model": trained.subject.name, "digest": trained.subject.sha256, "evidence": kinds})
+            told = {"expectations": status} if status else {}
+            told |= {"unmeasured": trained.unmeasured} if trained.unmeasured else {}
+            print_json({"model": trained.subject.name, "digest": trained.subject.sha256, "evidence": kinds, **told})
         else:
             say(f"{trained.subject.name}: evidence of {', '.join(kinds)}, signed by {project.acting}")
+            for kind, reason in trained.unmeasured.items():
+                say(f"  {kind}: unmeasured: {reason}")
+            for word in ("met", "not met", "unmeasured"):
+                names = [name for name, found in status.items() if found == word]
+                if names:
+                    say(f"  {word}: {', '.join(names)}")
             next_step(options, "report", trained.subject.name)
     return 0

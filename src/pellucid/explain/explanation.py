@@ -8,17 +8,27 @@ from typing import Any
 
 from pellucid.errors import BadData
 from pellucid.evidence import Coverage, Evidence, Subject, Tier
+from pellucid.explain.ale import LocalEffects
 from pellucid.explain.attribution import Attribution
+from pellucid.explain.effects import PartialDependence
 from pellucid.explain.importance import METHOD, Importance
+from pellucid.explain.strength import Strength
+from pellucid.explain.surrogate import Surrogate
 
 __all__ = ["Explanation"]
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Integrated gradients by column beside permutation importance by column.
+    """Attribution by column beside permutation importance by column.
 
-    ``importance`` is None where only public rows were looked at: it needs people and their labels.
+    Attributes:
+        attribution: What carried the answers, row by row and in the mean.
+        importance: What the model loses without a column. None where only public rows were looked at: it needs people
+            and their labels.
+        shapley: The strength of each column by Shapley values.
+        effects: How the answer moves along a column.
+        surrogate: A simple model of the model, with its fidelity.
 
     Raises:
         BadData: Attribution and importance are not of the same columns.
@@ -26,6 +36,9 @@ class Explanation:
 
     attribution: Attribution
     importance: Importance | None = None
+    shapley: Strength | None = None
+    effects: tuple[LocalEffects | PartialDependence, ...] = ()
+    surrogate: Surrogate | None = None
 
     def __post_init__(self) -> None:
         if self.importance is not None and tuple(self.importance.columns) != self.attribution.columns:
@@ -34,7 +47,7 @@ class Explanation:
     def values(self) -> dict[str, Any]:
         """The values of ``explanation`` evidence, version 1; importance is empty where it was not measured."""
         found: dict[str, Any] = {
-            "method": "integrated_gradients",
+            "method": self.attribution.method,
             "baseline": self.attribution.baseline,
             "importance": {},
             "attribution": {name: round(value, 6) for name, value in self.attribution.magnitude().items()},
@@ -43,6 +56,12 @@ class Explanation:
         if self.importance is not None:
             found["importance"] = {name: estimate.values() for name, estimate in self.importance.columns.items()}
             found["importance_method"] = METHOD
+        if self.shapley is not None:
+            found["shapley"] = {name: estimate.values() for name, estimate in self.shapley.columns.items()}
+        if self.effects:
+            found["effects"] = [effect.values() for effect in self.effects]
+        if self.surrogate is not None:
+            found["surrogate"] = self.surrogate.values()
         return found
 
     def how(self) -> Mapping[str, Any]:
@@ -50,6 +69,12 @@ class Explanation:
         found: dict[str, Any] = {"attribution": dict(self.attribution.how())}
         if self.importance is not None:
             found["importance"] = dict(self.importance.how())
+        if self.shapley is not None:
+            found["shapley"] = dict(self.shapley.how())
+        if self.effects:
+            found["effects"] = {effect.name: dict(effect.how()) for effect in self.effects}
+        if self.surrogate is not None:
+            found["surrogate"] = dict(self.surrogate.how())
         return found
 
     def error(self) -> Mapping[str, Any]:
@@ -68,7 +93,9 @@ class Explanation:
         Attributions of public rows are post-processing of the weights and may be read by anyone; as soon as
         held-out people were looked at, the whole is uncovered and for auditors.
         """
-        covered = self.attribution.public and self.importance is None
+        people = self.importance is not None or self.shapley is not None or bool(self.effects)
+        fitted = self.surrogate is not None and not self.surrogate.public
+        covered = self.attribution.public and not people and not fitted
         coverage: Coverage = "post-processing" if covered else "uncovered"
         tier: Tier = "public" if covered else "auditor"
         return Evidence("explanation", subject, self.values(), self.how(), coverage, self.error(), tier)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,9 +19,21 @@ from pellucid.explain.intervals import MINIMUM_CELL, ROUNDING, Floats, rate, ver
 from pellucid.explain.predictions import Predictions
 from pellucid.explain.ranking import AUC_ROUNDING, auc, publish_auc
 
-__all__ = ["ColumnFairness", "Fairness", "GroupRates", "compare_groups", "suppressed_groups"]
+__all__ = [
+    "ColumnFairness",
+    "Disparities",
+    "Disparity",
+    "Fairness",
+    "GroupRates",
+    "compare_groups",
+    "group_names",
+    "suppressed_cells",
+    "suppressed_groups",
+]
 
 RESAMPLES: Final = 1000
+CROSS: Final = " × "
+LEAST_P: Final = 1e-6  # smaller ones say no more about fairness, and more about counts
 Names = npt.NDArray[np.str_]
 
 
@@ -71,24 +86,87 @@ class ColumnFairness:
 
 
 @dataclass(frozen=True, slots=True)
+class Disparity:
+    """One rate of one group against the other published groups of its column.
+
+    Attributes:
+        column: The column, or two joined by ``×``.
+        group: The group; of two groups only the first is tested, since the other is the same test.
+        metric: ``accuracy``, ``selection_rate``, ``true_positive_rate`` or ``false_positive_rate``.
+        difference: The group's published rate less that of the others, with Newcombe's interval.
+        p: Of Fisher's exact test, in [1e-6, 1], rounded up to two digits.
+        q: ``p`` adjusted for all tests made together (Benjamini and Hochberg 1995), in the same form.
+    """
+
+    column: str
+    group: str
+    metric: str
+    difference: Estimate
+    p: float
+    q: float
+
+
+@dataclass(frozen=True, slots=True)
+class Disparities:
+    """Every test of a group against the others, and the share of false discoveries that is put up with."""
+
+    tests: tuple[Disparity, ...]
+    level: float
+
+    def found(self) -> tuple[Disparity, ...]:
+        """The differences that chance does not explain: among them at most the share ``level`` is false on average."""
+        return tuple(test for test in self.tests if test.q <= self.level)
+
+    def values(self) -> dict[str, Any]:
+        """The record of the tests."""
+        return {
+            "level": self.level,
+            "tested": len(self.tests),
+            "found": len(self.found()),
+            "differences": [
+                {
+                    "column": test.column,
+                    "group": test.group,
+                    "metric": test.metric,
+                    "difference": test.difference.values(),
+                    "p": test.p,
+                    "q": test.q,
+                    "found": test.q <= self.level,
+                }
+                for test in self.tests
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Fairness:
-    """Rates by group for every special column."""
+    """Rates by group for every special column.
+
+    ``intersections`` (pairs of columns, ``"gender × age"``) and ``disparities`` are None where not asked for.
+    """
 
     columns: Mapping[str, ColumnFairness]
     minimum_cell: int
     resamples: int
     seed: int
+    intersections: Mapping[str, ColumnFairness] | None = None
+    disparities: Disparities | None = None
 
     def values(self) -> dict[str, Any]:
-        """The values of ``fairness`` evidence, version 1."""
-        return {
+        """The values of ``fairness`` evidence, version 1; what was not asked for has no key."""
+        found: dict[str, Any] = {
             "minimum_cell": self.minimum_cell,
             "columns": {name: column.values() for name, column in self.columns.items()},
         }
+        if self.intersections is not None:
+            found["intersections"] = {name: column.values() for name, column in self.intersections.items()}
+        if self.disparities is not None:
+            found["disparities"] = self.disparities.values()
+        return found
 
     def how(self) -> Mapping[str, Any]:
         """How the values were made."""
-        return {
+        found: dict[str, Any] = {
             "data": "held-out split",
             "auc": f"DeLong 1988, {AUC_ROUNDING}",
             "rates": ROUNDING,
@@ -102,6 +180,20 @@ class Fairness:
             "and false positive rate of a group with fewer people of a class are absent and not in the differences",
             "libraries": versions("fairlearn", "numpy"),
         }
+        if self.intersections is not None:
+            found["intersections"] = (
+                "every pair of columns; beside small cells further ones are suppressed until no small cell, and no "
+                f"line's suppressed people together below {self.minimum_cell}, follows from the published totals"
+            )
+        if self.disparities is not None:
+            found["disparities"] = (
+                "each group against the other published groups of its column, of two groups the first only; Fisher's "
+                "exact test, adjusted over all tests of this record (Benjamini and Hochberg 1995); differences of "
+                "published rates with Newcombe's interval (1998, method 10); p and q rounded up to two digits, from "
+                f"{LEAST_P:g}"
+            )
+            found["libraries"] = versions("fairlearn", "numpy", "scipy")
+        return found
 
     def evidence(self, subject: Subject) -> Evidence:
         """Evidence about ``subject``: measured on held-out people, so uncovered and for auditors."""
@@ -115,6 +207,8 @@ def compare_groups(
     minimum_cell: int = MINIMUM_CELL,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    intersections: bool = False,
+    level: float | None = None,
 ) -> Fairness:
     """Rates of every group of every column of ``groups``, and the gaps between them, with 95 % intervals.
 
@@ -125,9 +219,13 @@ def compare_groups(
             suppressed; at least ten.
         resamples: Bootstrap resamples for the gaps.
         seed: Public: it draws resamples of evaluation rows, no noise.
+        intersections: Whether every pair of columns is compared too.
+        level: The share of false discoveries to put up with, in (0, 1), if each group is to be tested against the
+            others of its column; all tests of the call are adjusted together.
 
     Raises:
-        BadData: No column, a column of the wrong length or with missing names, or a minimum cell below ten.
+        BadData: No column, a column of the wrong length or with missing names, a minimum cell below ten, fewer than two
+            resamples, or a level outside (0, 1).
         UnsupportedModel: More than two classes.
     """
     predictions.require("fairness")
@@ -139,11 +237,28 @@ def compare_groups(
         raise BadData(
             "there is no column of groups to compare", where="groups", fix="declare a special column in the schema"
         )
-    found = {}
-    for place, (name, values) in enumerate(groups.items()):
-        rows = _names(values, len(predictions), name)
-        found[name] = _compare(predictions, rows, minimum_cell, resamples, np.random.default_rng([seed, place]))
-    return Fairness(found, minimum_cell, resamples, seed)
+    if level is not None and not 0 < level < 1:
+        raise BadData("the level of false discoveries lies between 0 and 1", where="level")
+    names = {name: group_names(values, len(predictions), name) for name, values in groups.items()}
+    found, crossed = {}, {}
+    for place, (name, rows) in enumerate(names.items()):
+        sizes = Counter(rows.tolist())
+        hidden = suppressed_groups(sizes, minimum_cell)
+        rng = np.random.default_rng([seed, place])
+        found[name] = _compare(predictions, rows, hidden, minimum_cell, resamples, rng)
+    for place, (one, two) in enumerate(itertools.combinations(names, 2) if intersections else ()):
+        cross, hidden = _cross(names[one], names[two], minimum_cell, where=f"{one}{CROSS}{two}")
+        rng = np.random.default_rng([seed, 1, place])
+        names[f"{one}{CROSS}{two}"] = cross
+        crossed[f"{one}{CROSS}{two}"] = _compare(predictions, cross, hidden, minimum_cell, resamples, rng)
+    return Fairness(
+        found,
+        minimum_cell,
+        resamples,
+        seed,
+        intersections=crossed if intersections else None,
+        disparities=None if level is None else _disparities(predictions, names, {**found, **crossed}, level),
+    )
 
 
 def suppressed_groups(sizes: Mapping[str, int], minimum_cell: int = MINIMUM_CELL) -> tuple[str, ...]:
@@ -164,13 +279,156 @@ def suppressed_groups(sizes: Mapping[str, int], minimum_cell: int = MINIMUM_CELL
     return tuple(sorted(out))
 
 
+def suppressed_cells(
+    sizes: Mapping[tuple[str, str], int], minimum_cell: int = MINIMUM_CELL
+) -> frozenset[tuple[str, str]]:
+    """The cells of a table of two columns that must not be published.
+
+    Whoever knows the published totals of the two columns (those that :func:`suppressed_groups` leaves) and the
+    published cells can solve for the others. Beside cells below ``minimum_cell`` further ones are therefore
+    suppressed, smallest first, until no small cell follows exactly, and in no line the suppressed people are together
+    below ``minimum_cell`` (Willenborg and de Waal 2001, Elements of Statistical Disclosure Control, chapter 6).
+
+    Args:
+        sizes: (value of one column, value of the other) → people; combinations of nobody are left out.
+        minimum_cell: The least number of people that may be published.
+    """
+    hidden = {cell for cell in sizes if sizes[cell] < minimum_cell}
+    totals: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    for cell, size in sizes.items():
+        for axis in (0, 1):
+            totals[axis][cell[axis]] += size
+    known = [
+        (axis, name)
+        for axis in (0, 1)
+        for name in sorted(totals[axis].keys() - set(suppressed_groups(totals[axis], minimum_cell)))
+    ]
+    while hidden and len(hidden) < len(sizes):
+        exposed = _exposed(sizes, hidden, known, minimum_cell)
+        rest = sizes.keys() - hidden
+        if not exposed and len(rest) > 1:
+            break
+        lonely = {line for line in known if sum(cell[line[0]] == line[1] for cell in hidden) == 1}
+        near = {cell for cell in rest if any(cell[0] == other[0] or cell[1] == other[1] for other in exposed)}
+        lines = {cell: sum((axis, cell[axis]) in lonely for axis in (0, 1)) for cell in rest}
+        # a cell that leaves two lines with more than one unknown closes a rectangle, and fewer are lost in all
+        hidden.add(
+            min(
+                (cell for cell in rest if lines[cell] or cell in near or not near),
+                key=lambda cell: (-lines[cell], sizes[cell], cell),
+            )
+        )
+    return frozenset(hidden)
+
+
+def _exposed(
+    sizes: Mapping[tuple[str, str], int],
+    hidden: set[tuple[str, str]],
+    known: Sequence[tuple[int, str]],
+    minimum_cell: int,
+) -> set[tuple[str, str]]:
+    """The suppressed cells about which the known totals say too much."""
+    cells = sorted(hidden)
+    lines = [[cell for cell in cells if cell[axis] == name] for axis, name in known]
+    lines.append(cells)  # the total of all people is known anyway
+    equations = np.array([[cell in line for cell in cells] for line in lines], dtype=np.float64)
+    # an unknown is determined where its unit vector lies in the span of the equations
+    determined = np.diag(np.linalg.pinv(equations) @ equations) > 1 - 1e-6
+    found = {cell for cell, sure in zip(cells, determined, strict=True) if sure and sizes[cell] < minimum_cell}
+    for line in lines:
+        if line and sum(sizes[cell] for cell in line) < minimum_cell:
+            found.update(line)
+    return found
+
+
+def _cross(one: Names, two: Names, minimum_cell: int, *, where: str) -> tuple[Names, tuple[str, ...]]:
+    """The group of each row in a pair of columns, and the groups that must not be published."""
+    pairs = list(zip(one.tolist(), two.tolist(), strict=True))
+    sizes = Counter(pairs)
+    if len({CROSS.join(pair) for pair in sizes}) < len(sizes):
+        raise BadData(f'names with "{CROSS}" in them cannot be told apart in pairs', where=where)
+    hidden = tuple(sorted(CROSS.join(pair) for pair in suppressed_cells(sizes, minimum_cell)))
+    return np.array([CROSS.join(pair) for pair in pairs], dtype=np.str_), hidden
+
+
+def _disparities(
+    predictions: Predictions, names: Mapping[str, Names], columns: Mapping[str, ColumnFairness], level: float
+) -> Disparities:
+    from scipy.stats import false_discovery_control
+
+    tests = [
+        (column, *test)
+        for column, found in columns.items()
+        for test in _tests(names[column], predictions.labels, predictions.predicted, found.groups)
+    ]
+    exact = np.array([p for *_, p in tests])
+    adjusted = false_discovery_control(exact, method="bh") if tests else exact
+    made = (
+        Disparity(column, group, metric, difference, _coarse(p), _coarse(float(q)))
+        for (column, group, metric, difference, p), q in zip(tests, adjusted, strict=True)
+    )
+    return Disparities(tuple(made), level)
+
+
+def _tests(
+    rows: Names, truth: npt.NDArray[np.int64], guess: npt.NDArray[np.int64], published: Sequence[GroupRates]
+) -> Iterator[tuple[str, str, Estimate, float]]:
+    """(group, metric, difference to the other published groups, p) of every group and rate that may be tested."""
+    from scipy.stats import fisher_exact
+
+    cells = {
+        group.group: np.bincount((truth * 2 + guess)[rows == group.group], minlength=4).reshape(2, 2)
+        for group in published
+    }
+    for metric in ("accuracy", "selection_rate", "true_positive_rate", "false_positive_rate"):
+        there = [group.group for group in published if getattr(group, metric) is not None]
+        counts = {name: _hits(cells[name], metric) for name in there}
+        hits, people = (sum(part) for part in zip(*counts.values(), strict=True)) if counts else (0, 0)
+        for name in there if len(there) > 2 else there[: len(there) - 1]:
+            mine, total = counts[name]
+            others, rest = hits - mine, people - total
+            difference = _newcombe(rate(mine / total, total), rate(others / rest, rest))
+            p = fisher_exact([[mine, total - mine], [others, rest - others]]).pvalue
+            yield name, metric, difference, float(p)
+
+
+def _hits(cell: npt.NDArray[np.int64], metric: str) -> tuple[int, int]:
+    """Of one group, by (truth, guess): how many the metric counts, and out of how many."""
+    hits, total = {
+        "accuracy": (cell[0, 0] + cell[1, 1], cell.sum()),
+        "selection_rate": (cell[:, 1].sum(), cell.sum()),
+        "true_positive_rate": (cell[1, 1], cell[1].sum()),
+        "false_positive_rate": (cell[0, 1], cell[0].sum()),
+    }[metric]
+    return int(hits), int(total)
+
+
+def _newcombe(one: Estimate, two: Estimate) -> Estimate:
+    """The difference of two published rates with the interval that follows from theirs (Newcombe 1998, method 10)."""
+    value = round(one.value - two.value, 9)
+    low = value - math.hypot(one.value - one.low, two.high - two.value)
+    high = value + math.hypot(one.high - one.value, two.value - two.low)
+    return Estimate(value, max(-1.0, low), min(1.0, high), one.n + two.n)
+
+
+def _coarse(p: float) -> float:
+    """A p-value as it may be published: exact ones are a function of counts."""
+    if p <= LEAST_P:
+        return LEAST_P
+    scale = 10.0 ** (1 - math.floor(math.log10(p)))
+    return min(1.0, float(f"{math.ceil(p * scale - 1e-9) / scale:.6g}"))
+
+
 def _compare(
-    predictions: Predictions, rows: Names, minimum_cell: int, resamples: int, rng: np.random.Generator
+    predictions: Predictions,
+    rows: Names,
+    hidden: tuple[str, ...],
+    minimum_cell: int,
+    resamples: int,
+    rng: np.random.Generator,
 ) -> ColumnFairness:
     from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
 
-    names, sizes = np.unique(rows, return_counts=True)
-    hidden = suppressed_groups(dict(zip(names.tolist(), sizes.tolist(), strict=True)), minimum_cell)
     kept = ~np.isin(rows, hidden)
     if not kept.any():
         return ColumnFairness((), hidden, None, None)
@@ -258,7 +516,12 @@ def _accuracy(y_true: npt.NDArray[np.int64], y_pred: npt.NDArray[np.int64]) -> f
     return float(np.mean(np.asarray(y_true) == np.asarray(y_pred)))
 
 
-def _names(values: npt.NDArray[Any], rows: int, column: str) -> Names:
+def group_names(values: npt.NDArray[Any], rows: int, column: str) -> Names:
+    """The groups of ``column`` as an array of texts (rows,).
+
+    Raises:
+        BadData: They are not one text a row; no name is shown.
+    """
     array = np.asarray(values)
     if array.shape != (rows,):
         raise BadData(f"groups must be one name a row: {array.shape} for {rows} rows", where=column)

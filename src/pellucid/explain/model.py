@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import random
+import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
@@ -15,9 +16,25 @@ from torch import Tensor, nn
 from pellucid.errors import BadData, UnsupportedModel
 from pellucid.schema import Encoding
 
-__all__ = ["CHUNK", "check_rows", "frozen", "log_odds", "outputs", "steady", "untouched"]
+__all__ = [
+    "CHUNK",
+    "check_rows",
+    "check_tokens",
+    "device_of",
+    "exhausted",
+    "fitting",
+    "frozen",
+    "outputs",
+    "pick",
+    "scored",
+    "steady",
+    "untouched",
+]
+
+T = TypeVar("T")
 
 CHUNK: Final = 4096  # rows a forward pass: a few megabytes of activations, which stay in the cache
+SLOTS: Final = 2**20  # numbers a forward pass is given at most: images are wider than people
 PROBED: Final = 256  # rows on which a model must answer the same twice
 
 _HOOKS: Final = (
@@ -43,6 +60,8 @@ def untouched() -> Iterator[None]:
 def frozen(model: nn.Module) -> nn.Module:
     """A deep copy of ``model`` in eval mode whose parameters take no gradient.
 
+    A model that :func:`pellucid.train.private` returned is copied as the plain model that it holds.
+
     Raises:
         UnsupportedModel: The model carries the hooks of a private training engine (they would write per-sample
             gradients that a later step reads), or cannot be copied.
@@ -55,6 +74,10 @@ def frozen(model: nn.Module) -> nn.Module:
                 where=name or "model",
                 fix="hand over the standard module (to_standard_module() of a copy)",
             )
+    if any(isinstance(tensor, nn.parameter.UninitializedParameter) for tensor in model.parameters()):
+        raise UnsupportedModel(
+            "a lazy layer of this model has no weights yet", where="model", fix="train it, or load its weights"
+        )
     try:
         twin = copy.deepcopy(model)
     except (RuntimeError, TypeError) as error:
@@ -65,7 +88,43 @@ def frozen(model: nn.Module) -> nn.Module:
         ) from error
     twin.eval()
     twin.requires_grad_(requires_grad=False)
+    for part in twin.modules():
+        forward = vars(part).get("forward")
+        if isinstance(forward, types.MethodType) and forward.__func__ is type(part).forward:
+            del part.forward  # what a patch of private training leaves in a copy: the same function again
+        if isinstance(part, nn.RNNBase):
+            # cuDNN has no gradient of a recurrent layer in eval mode; without dropout both modes are one function
+            part.dropout = 0.0
+            part.train()
     return twin
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the parameters of ``model`` are; the CPU if it has none."""
+    return next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
+
+
+def fitting(size: int, work: Callable[[int], T]) -> T:
+    """``work(size)``, with half the size as often as memory does not hold it.
+
+    Args:
+        size: Rows (or points) that go through the model at a time.
+        work: Does all of the work in pieces of at most that many.
+
+    Raises:
+        UnsupportedModel: Memory does not even hold one row.
+    """
+    while True:
+        try:
+            return work(size)
+        except (RuntimeError, MemoryError) as error:
+            if not exhausted(error):
+                raise
+            if size == 1:
+                raise UnsupportedModel(
+                    "memory does not hold one row of this model", where="model", fix="free memory, or explain elsewhere"
+                ) from error
+        size //= 2  # outside of the handler, whose traceback holds the tensors
 
 
 def outputs(model: nn.Module, x: Tensor, *, chunk: int = CHUNK) -> Tensor:
@@ -77,13 +136,17 @@ def outputs(model: nn.Module, x: Tensor, *, chunk: int = CHUNK) -> Tensor:
     Raises:
         UnsupportedModel: The output is of another shape, or not finite.
     """
-    device = _device(model)
-    parts = []
+    device = device_of(model)
+
+    def answers(size: int) -> Tensor:
+        parts = []
+        for start in range(0, len(x), size):
+            part = x[start : start + size].to(device)
+            parts.append(_flat(_call(model, part), len(part)).cpu().double())
+        return torch.cat(parts)
+
     with torch.inference_mode(), untouched():
-        for start in range(0, len(x), chunk):
-            part = x[start : start + chunk].to(device)
-            parts.append(_flat(_call(model, part), len(part)).double().cpu())
-    found = torch.cat(parts)
+        found = fitting(max(1, min(chunk, SLOTS // max(1, x[0].numel()))), answers)
     if not bool(torch.isfinite(found).all()):
         raise UnsupportedModel(
             "the model gives NaN or infinity for some rows", where="model", fix="lower the learning rate and retrain"
@@ -91,24 +154,35 @@ def outputs(model: nn.Module, x: Tensor, *, chunk: int = CHUNK) -> Tensor:
     return found
 
 
-def log_odds(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """The differentiable function x (n, …) → log-odds of class 1 (n,) of a two-class ``model``.
+def scored(model: nn.Module, target: int | None = None) -> Callable[[Tensor], Tensor]:
+    """The differentiable function x (n, …) → the one score (n,) of ``model`` that :func:`pick` picks."""
+    return lambda x: pick(_flat(_call(model, x), len(x)), target)
+
+
+def pick(found: Tensor, target: int | None = None) -> Tensor:
+    """The one score (n,) that an explanation is about.
+
+    Args:
+        found: (n,) log-odds of class 1 for two classes, (n, C) logits for more, as of :func:`outputs`.
+        target: The class. For two classes the score is the log-odds of the class, by default of class 1; for more it
+            is the logit of the class, and there is no default.
 
     Raises:
-        UnsupportedModel: On call, if the model has more than two classes.
+        BadData: There is no such class.
+        UnsupportedModel: There are more than two classes, and none is named.
     """
-
-    def score(x: Tensor) -> Tensor:
-        found = _flat(_call(model, x), len(x))
-        if found.ndim != 1:
-            raise UnsupportedModel(
-                f"attributions explain one score, and this model has {found.shape[1]} classes",
-                where="model",
-                fix="explain a two-class model",
-            )
-        return found
-
-    return score
+    classes = 2 if found.ndim == 1 else found.shape[1]
+    if target is not None and not 0 <= target < classes:
+        raise BadData(f"there is no class {target}: the model has {classes}, from 0", where="target")
+    if found.ndim == 1:
+        return -found if target == 0 else found
+    if target is None:
+        raise UnsupportedModel(
+            f"attributions explain one score, and this model has {classes} classes",
+            where="model",
+            fix="name the class whose logit is to be explained: target=…",
+        )
+    return found[:, target]
 
 
 def steady(model: nn.Module, x: Tensor) -> None:
@@ -118,27 +192,27 @@ def steady(model: nn.Module, x: Tensor) -> None:
         UnsupportedModel: It draws randomness in eval mode (dropout that stays on), keeps state between calls, or
             mixes rows (batch statistics): no explanation of a single answer means anything then.
     """
-    rows = x[:PROBED]
     with torch.inference_mode(), untouched():
-        part = rows.to(_device(model))
-        first = _flat(_call(model, part), len(part))
-        second = _flat(_call(model, part), len(part))
-        if not torch.equal(first, second) and not torch.allclose(first, second, rtol=1e-6, atol=1e-7, equal_nan=True):
-            raise UnsupportedModel(
-                "in eval mode the model answers differently the second time: it draws randomness or keeps state",
-                where="model",
-                fix="let every random layer follow self.training, as nn.Dropout does",
-            )
-        half = (len(part) + 1) // 2
-        alone = torch.cat(
-            [_flat(_call(model, piece), len(piece)) for piece in (part[:half], part[half:]) if len(piece)]
+        fitting(min(PROBED, len(x)), lambda size: _look(model, x[:size].to(device_of(model))))
+
+
+def _look(model: nn.Module, x: Tensor) -> None:
+    first = _flat(_call(model, x), len(x))
+    second = _flat(_call(model, x), len(x))
+    if not torch.equal(first, second) and not torch.allclose(first, second, rtol=1e-6, atol=1e-7, equal_nan=True):
+        raise UnsupportedModel(
+            "in eval mode the model answers differently the second time: it draws randomness or keeps state",
+            where="model",
+            fix="let every random layer follow self.training, as nn.Dropout does",
         )
-        if not torch.allclose(first, alone, rtol=1e-3, atol=1e-4, equal_nan=True):
-            raise UnsupportedModel(
-                "the answer for a row depends on the other rows of its batch",
-                where="model",
-                fix="use GroupNorm or LayerNorm instead of batch statistics",
-            )
+    half = (len(x) + 1) // 2
+    alone = torch.cat([_flat(_call(model, piece), len(piece)) for piece in (x[:half], x[half:]) if len(piece)])
+    if not torch.allclose(first, alone, rtol=1e-3, atol=1e-4, equal_nan=True):
+        raise UnsupportedModel(
+            "the answer for a row depends on the other rows of its batch",
+            where="model",
+            fix="use GroupNorm or LayerNorm instead of batch statistics",
+        )
 
 
 def check_rows(x: Tensor, encoding: Encoding | None = None) -> None:
@@ -162,20 +236,45 @@ def check_rows(x: Tensor, encoding: Encoding | None = None) -> None:
         raise BadData("x holds NaN or infinity", where="x", fix="declare how missing values are encoded in the schema")
 
 
+def check_tokens(x: Tensor, words: int | None = None) -> None:
+    """Check that ``x`` is whole numbers (N, T) with N, T >= 1, in 0..words-1 where the size of the vocabulary is known.
+
+    Raises:
+        BadData: It is not; no token is shown.
+    """
+    if getattr(x, "dtype", None) not in (torch.int64, torch.int32) or x.ndim != 2 or x.numel() == 0:
+        raise BadData("token ids must be an int64 tensor (N, T) with at least one row and one token", where="x")
+    if words is not None and not 0 <= int(x.min()) <= int(x.max()) < words:
+        raise BadData(
+            f"a token id is outside 0..{words - 1}, the words the model knows",
+            where="x",
+            fix="tokenise with the vocabulary the model was trained with",
+        )
+
+
+def exhausted(error: BaseException) -> bool:
+    """Whether memory ran out; on the CPU torch says so in words only."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
 def _origin(thing: Any) -> str:
     """The module in which a class or hook was defined, also through ``functools.partial`` and bound methods."""
     thing = getattr(thing, "func", thing)
     return str(getattr(thing, "__module__", None) or "")
 
 
-def _device(model: nn.Module) -> torch.device:
-    return next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
-
-
 def _call(model: nn.Module, x: Tensor) -> Any:
     try:
         return model(x)
     except (RuntimeError, ValueError, IndexError) as error:
+        if exhausted(error):
+            raise
+        if isinstance(error, IndexError) and not x.is_floating_point():
+            raise BadData(
+                "a token id, or a place in the row, is one that the model does not know",
+                where="x",
+                fix="tokenise with the vocabulary and the length the model was trained with",
+            ) from error
         raise UnsupportedModel(
             f"the model does not take rows of shape {tuple(x.shape[1:])} ({type(error).__name__})",
             where="model",

@@ -1,0 +1,119 @@
+"""What became of the expectations of a file: results, and the evidence that they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Literal
+
+from pellucid.evidence import Coverage, Estimate, Evidence, Subject, Tier
+from pellucid.explain import proxies
+from pellucid.explain.directions import POINTS
+from pellucid.explain.expected import About, Expectation, Expectations
+from pellucid.explain.intervals import versions
+
+__all__ = ["PUBLIC", "Outcome", "Outcomes", "Status"]
+
+PUBLIC: Final = 2000  # rows made from the schema
+Status = Literal["met", "not met", "unmeasured"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one expectation.
+
+    Attributes:
+        expectation: As it was written.
+        status: ``met``, ``not met`` or ``unmeasured``.
+        measured: What was measured: estimates and numbers by name; empty where nothing was.
+        reason: Why there is no measurement or no decision, or what the status rests on without one; may be empty.
+        people: Held-out people were looked at.
+    """
+
+    expectation: Expectation
+    status: Status
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    people: bool = False
+
+    def values(self) -> dict[str, Any]:
+        """The record of one expectation; what is absent has no key."""
+        asked = self.expectation
+        found: dict[str, Any] = {
+            "id": asked.id,
+            "kind": asked.kind,
+            "about": {name: value for name, value in _fields(asked.about).items() if value is not None},
+            "status": self.status,
+            "because": asked.because,
+        }
+        if self.measured:
+            found["measured"] = _json(self.measured)
+        if self.reason:
+            found["reason"] = self.reason
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What became of every expectation of a file, in its order."""
+
+    items: tuple[Outcome, ...]
+    asked: Expectations
+    seed: int
+
+    def count(self, status: Status) -> int:
+        """How many have that status."""
+        return sum(item.status == status for item in self.items)
+
+    def values(self) -> dict[str, Any]:
+        """The values of ``expectation`` evidence, version 1; the counts are of expectations, not of people."""
+        return {
+            "expectations": [item.values() for item in self.items],
+            "status": {item.expectation.id: item.status for item in self.items},
+            "met": self.count("met"),
+            "not_met": self.count("not met"),
+            "unmeasured": self.count("unmeasured"),
+        }
+
+    def how(self) -> Mapping[str, Any]:
+        """How each kind that was asked is tested."""
+        kinds = {item.expectation.kind for item in self.items}
+        found: dict[str, Any] = {
+            "method": "each expectation tested by itself",
+            "decision": "by the whole 95 % interval; what it does not decide is unmeasured",
+            "expectations_sha256": self.asked.sha256,
+            "score": "log-odds, of more than two classes the logit, of " + (self.asked.outcome or "the last class"),
+            "public_rows": PUBLIC,
+            "seed": self.seed,
+            "libraries": versions("numpy", "torch"),
+        }
+        if kinds & {"monotone", "sign"}:
+            found["curves"] = (
+                "individual conditional expectation (Goldstein et al. 2015) of rows made from the declared schema, at "
+                f"every declared category or bin, or at {POINTS} values evenly spaced on the declared scale"
+            )
+        if kinds & {"irrelevant", "bounded"}:
+            found["share"] = "mean |integrated gradients| of the column over that of all columns, ratio estimator"
+            found["drop_in_auc"] = "permutation importance, held-out split"
+        if "proxy" in kinds:
+            found["proxy"] = dict(proxies.how(self.seed))
+        return found
+
+    def evidence(self, subject: Subject) -> Evidence:
+        """Evidence about ``subject``: of public rows alone post-processing and for anyone, else for auditors."""
+        people = any(item.people for item in self.items)
+        coverage: Coverage = "uncovered" if people else "post-processing"
+        tier: Tier = "auditor" if people else "public"
+        return Evidence("expectation", subject, self.values(), self.how(), coverage, tier=tier)
+
+
+def _fields(about: About) -> dict[str, Any]:
+    return {each.name: getattr(about, each.name) for each in fields(about)}
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, Estimate):
+        return value.values()
+    if isinstance(value, Mapping):
+        return {name: _json(part) for name, part in value.items()}
+    return round(value, 6)

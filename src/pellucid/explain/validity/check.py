@@ -1,0 +1,247 @@
+"""All that was measured of one explanation, as one piece of evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from torch import Tensor, nn
+
+from pellucid.errors import BadData
+from pellucid.evidence import Coverage, Evidence, Subject, Tier, round_down
+from pellucid.explain.attribution import again
+from pellucid.explain.explanation import Explanation
+from pellucid.explain.fields import Fields
+from pellucid.explain.intervals import Floats
+from pellucid.explain.model import check_rows, frozen
+from pellucid.explain.ranking import spearman
+from pellucid.explain.validity.agreement import Agreement
+from pellucid.explain.validity.explainer import ask
+from pellucid.explain.validity.faithfulness import Faithfulness, measure_faithfulness
+from pellucid.explain.validity.leakage import Leakage, measure_leakage
+from pellucid.explain.validity.randomisation import Randomisation, randomise_layers
+from pellucid.explain.validity.redraw import randomised
+from pellucid.explain.validity.sensitivity import NUMBERS, Sensitivity, measure_sensitivity
+from pellucid.explain.validity.stability import Stability
+from pellucid.schema import Encoding
+
+__all__ = ["Validity", "check_validity", "top_overlap"]
+
+ROWS: Final = 256
+MODELS: Final = 20
+
+
+_Part = Randomisation | Faithfulness | Sensitivity | Agreement | Stability | Leakage
+_ALONE: Final = ("faithfulness", "sensitivity", "stability", "leakage")  # the others stand under today's names
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """How far an explanation can be trusted.
+
+    Attributes:
+        completeness_gap_max: The largest miss of a row over the mean size of what attributions must sum to.
+        spearman: Rank correlation over columns of mean |attribution| and permutation importance; absent with fewer
+            than three columns or without importance.
+        top3: Share of the three most important columns (or all, if fewer) that both methods name.
+        randomisation: Mean rank correlation, over rows, of the signed attributions of the model and of copies with
+            a re-drawn last layer. Near 0 if attributions depend on what was learned; near 1 if they do not.
+        randomisation_absolute: The same of |attribution|; stays higher, for a large input gets large attributions
+            from any model.
+        randomisation_error: Standard error of :attr:`randomisation` over the copies.
+        models: How many re-drawn copies.
+        rows: On how many rows.
+        seed: Public seed of the re-drawn layers.
+        covered: No held-out person was looked at in the tests above.
+        cascade: All layers drawn anew, one after the other; like the parts below, absent unless it was asked for.
+        faithfulness: Deletion and insertion against a random order.
+        sensitivity: Change under small moves of the input.
+        methods: Agreement by row with a second method.
+        stability: Ranks over several runs.
+        leakage: Membership from explanations.
+    """
+
+    completeness_gap_max: float
+    spearman: float | None
+    top3: float | None
+    randomisation: float | None
+    randomisation_absolute: float | None
+    randomisation_error: float | None
+    models: int
+    rows: int
+    seed: int
+    covered: bool
+    cascade: Randomisation | None = None
+    faithfulness: Faithfulness | None = None
+    sensitivity: Sensitivity | None = None
+    methods: Agreement | None = None
+    stability: Stability | None = None
+    leakage: Leakage | None = None
+
+    def values(self) -> dict[str, Any]:
+        """The values of ``validity`` evidence, version 1; what has no meaning for the model is absent."""
+        agreement = _measured({"spearman": self.spearman, "top3": self.top3})
+        random = _measured({"spearman": self.randomisation, "spearman_absolute": self.randomisation_absolute})
+        if self.methods is not None:
+            agreement["rows"] = self.methods.values()
+        if self.cascade is not None:
+            random.update(self.cascade.values())
+        parts = self._parts()
+        return {
+            "completeness_gap_max": round(self.completeness_gap_max, 9),
+            "agreement": agreement,
+            "randomisation": random,
+            **{name: parts[name].values() for name in _ALONE if name in parts},
+        }
+
+    def how(self) -> Mapping[str, Any]:
+        """How the values were made."""
+        return {
+            "agreement": "over columns: mean |integrated gradients| against permutation importance",
+            "randomisation": "last layer drawn anew (Adebayo et al. 2018); Spearman over columns, mean over rows",
+            "models": self.models,
+            "rows": self.rows,
+            "seed": self.seed,
+            **{name: dict(part.how()) for name, part in self._parts().items()},
+        }
+
+    def evidence(self, subject: Subject) -> Evidence:
+        """Evidence about ``subject``: post-processing if nothing here looked at a person, else uncovered."""
+        parts = (self.cascade, self.faithfulness, self.sensitivity, self.methods, self.stability)
+        covered = self.covered and self.leakage is None and all(part is None or part.public for part in parts)
+        coverage: Coverage = "post-processing" if covered else "uncovered"
+        tier: Tier = "public" if covered else "auditor"
+        error: dict[str, float] = {}
+        if self.randomisation_error is not None:
+            error["randomisation_standard_error"] = round(self.randomisation_error, 6)
+        if self.cascade is not None:
+            error.update(self.cascade.error())
+        return Evidence("validity", subject, self.values(), self.how(), coverage, error, tier)
+
+    def _parts(self) -> dict[str, _Part]:
+        """The parts that were asked for."""
+        parts: dict[str, _Part | None] = {
+            "cascade": self.cascade,
+            "faithfulness": self.faithfulness,
+            "sensitivity": self.sensitivity,
+            "methods": self.methods,
+            "stability": self.stability,
+            "leakage": self.leakage,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
+
+
+def check_validity(
+    model: nn.Module,
+    x: Tensor,
+    encoding: Encoding,
+    explanation: Explanation,
+    *,
+    models: int = MODELS,
+    seed: int = 0,
+    thorough: bool = False,
+    methods: Agreement | None = None,
+    stability: Stability | None = None,
+    members: Tensor | None = None,
+) -> Validity:
+    """Test an explanation of ``model``, by the method that made it.
+
+    Args:
+        model: The model that was explained. It is not touched.
+        x: (N, width) float32, the rows that were explained; the first 256 are used.
+        encoding: As for the explanation.
+        explanation: What :class:`pellucid.explain.Explanation` holds.
+        models: How many times the last layer is drawn anew, at least one.
+        seed: Public: weights drawn with it are never released.
+        thorough: Also draw every layer anew, measure deletion and insertion, and move the numbers a little (where
+            there are numbers).
+        methods: What :func:`pellucid.explain.validity.compare_attributions` found beside a second method.
+        stability: What :func:`pellucid.explain.validity.compare_runs` found over several runs.
+        members: (M, width) rows that were trained on, to be told from ``x`` by their explanations.
+
+    Raises:
+        BadData: Wrong type, shape or columns; members beside rows that stand for nobody.
+        UnsupportedModel: No layer of the model has parameters.
+    """
+    check_rows(x, encoding)
+    if encoding.features != explanation.attribution.columns:
+        raise BadData("the explanation is of other columns than the encoding", where="explanation")
+    if models < 1:
+        raise BadData("at least one re-drawn model is needed", where="models")
+    public = explanation.attribution.public
+    if public and members is not None:
+        raise BadData(
+            "members can only be told from other people, and these rows stand for nobody",
+            where="members",
+            fix="hand over held-out rows",
+        )
+    rows = x[:ROWS]
+
+    def explain(asked: nn.Module, some: Tensor) -> Floats:
+        return again(asked, some, explanation.attribution)
+
+    learned = ask(explain, frozen(model), rows)
+    signed: list[float] = []  # one mean a copy
+    absolute: list[float] = []
+    for number in range(models):
+        other = ask(explain, randomised(model, rows[:2], seed=seed + number), rows)
+        if (mean := _mean_correlation(learned, other)) is not None:
+            signed.append(mean)
+        if (mean := _mean_correlation(np.abs(learned), np.abs(other))) is not None:
+            absolute.append(mean)
+    rank, top = None, None
+    if explanation.importance is not None:
+        attributed = np.array(list(explanation.attribution.magnitude().values()))
+        permuted = np.array([estimate.value for estimate in explanation.importance.columns.values()])
+        rank, top = spearman(attributed, permuted), top_overlap(attributed, permuted)
+    cascade, faithfulness, sensitivity = None, None, None
+    if thorough:
+        cascade = randomise_layers(explain, model, rows, draws=max(2, models), seed=seed, public=public)
+        faithfulness = measure_faithfulness(
+            model,
+            rows,
+            learned,
+            baseline=explanation.attribution.origin,
+            fields=Fields.of(encoding),
+            seed=seed,
+            public=public,
+        )
+        if any(code.how in NUMBERS for code in encoding.codes):
+            sensitivity = measure_sensitivity(explain, model, rows, encoding=encoding, seed=seed, public=public)
+    return Validity(
+        completeness_gap_max=explanation.attribution.completeness_gap_max,
+        spearman=rank,
+        top3=top,
+        randomisation=float(np.mean(signed)) if signed else None,
+        randomisation_absolute=float(np.mean(absolute)) if absolute else None,
+        randomisation_error=float(np.std(signed, ddof=1) / np.sqrt(len(signed))) if len(signed) > 1 else None,
+        models=models,
+        rows=len(rows) if public else round_down(len(rows)),
+        seed=seed,
+        covered=public and explanation.importance is None,
+        cascade=cascade,
+        faithfulness=faithfulness,
+        sensitivity=sensitivity,
+        methods=methods,
+        stability=stability,
+        leakage=None if members is None else measure_leakage(explain, model, members, x, seed=seed),
+    )
+
+
+def top_overlap(left: Floats, right: Floats, count: int = 3) -> float:
+    """Share of the ``count`` largest entries of ``left`` that are among those of ``right`` (all, if fewer)."""
+    count = min(count, left.size)
+    both = set(np.argsort(-left, kind="stable")[:count]) & set(np.argsort(-right, kind="stable")[:count])
+    return len(both) / count
+
+
+def _mean_correlation(left: Floats, right: Floats) -> float | None:
+    """Mean over rows of Spearman's correlation over columns; None where no row has one."""
+    found = [value for a, b in zip(left, right, strict=True) if (value := spearman(a, b)) is not None]
+    return float(np.mean(found)) if found else None
+
+
+def _measured(found: Mapping[str, float | None]) -> dict[str, Any]:
+    return {name: round(value, 6) for name, value in found.items() if value is not None}
