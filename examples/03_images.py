@@ -6,7 +6,8 @@ filters are standardised, which looks at no image at all. The doctor names every
 is none, and what a step costs.
 
 Claim: at epsilon 8 the whole interval of its accuracy on held-out digits lies above 80 %, where guessing gives about
-half.
+half. Its explanation adds up to within 1 %, changes when the weights are drawn anew, and gives nothing to a pixel that
+is blank in every digit. Occlusion of whole patches is asked on rows that are nobody's, and may be shown to anyone.
 """
 
 import tempfile
@@ -18,6 +19,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import pellucid as plc
+from pellucid import explain, train
 from pellucid.train.doctor import diagnose, render
 from pellucid.train.standardisation import standardised
 
@@ -91,6 +93,7 @@ def main(root: Path) -> None:
                 nn.functional.cross_entropy(model(x), y).backward()
                 optimizer.step()
             run.evaluate()
+            run.explain()
         bundle, owner = project.bundle("parity"), project.owner
 
     print(render(diagnosis).rstrip())
@@ -102,6 +105,19 @@ def main(root: Path) -> None:
     print(f"accuracy {accuracy['value']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}] on held-out digits")
     print(f"guessing {majority['value']:.3f}")
     print(f"epsilon {proved['privacy']['epsilon']:g} at delta {proved['privacy']['delta']:g}, {plan.steps} steps")
+
+    explained, validity = proved["explanation"], proved["validity"]
+    assert explained["completeness_gap"] <= 0.01
+    assert validity["randomisation"]["passes"], "an explanation that ignores the weights explains nothing"
+    blank = [name for name in PIXELS if digits()[name].max() == 0]
+    assert all(explained["importance"][name]["value"] == 0 for name in blank)
+    strongest = sorted(PIXELS, key=lambda name: -explained["shapley"][name]["value"])[:5]
+    print(f"most important pixels {', '.join(strongest)}; nothing from the blank {', '.join(blank)}")
+
+    fields = explain.patches((1, 8, 8), 2)
+    rows = explain.public_rows(plc.Encoding.of(schema), 200)
+    patches = explain.attribute(train.standard(model), rows, fields, method="occlusion", public=True).magnitude()
+    print("most important patch:", max(patches, key=lambda name: patches[name]))
     print("release:", plc.check.require(bundle, policy, owners=[owner]).verdict)
 
 

@@ -89,6 +89,7 @@ def main(root: Path) -> None:
                 nn.functional.cross_entropy(model(x), y).backward()
                 optimizer.step()
             run.evaluate()
+            run.explain()
         bundle, owner = project.bundle("letters"), project.owner
 
     print(render(diagnosis).rstrip())

@@ -200,7 +200,7 @@ def test_without_new_arguments_the_evidence_has_the_fields_it_always_had(explain
     assert found.values().keys() == {"completeness_gap_max", "agreement", "randomisation"}
     assert found.values()["agreement"].keys() == {"spearman", "top3"}
     assert found.values()["randomisation"].keys() == {"spearman", "spearman_absolute"}
-    assert found.how().keys() == {"agreement", "randomisation", "models", "rows", "seed"}
+    assert found.how().keys() == {"agreement", "randomisation", "path", "models", "rows", "seed"}
 
 
 def test_public_rows_stay_post_processing_until_a_part_looked_at_people(mlp, people, sample, subject) -> None:

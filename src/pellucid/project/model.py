@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pellucid.access import Resource, require
-from pellucid.errors import BadData, Misuse, Tampered, UnknownName, UnsupportedModel
+from pellucid.errors import Misuse, Tampered, UnknownName
 from pellucid.evidence import Evidence, Subject
 from pellucid.project import data
 from pellucid.project.project import Project, stamp, unknown
@@ -19,15 +19,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from pellucid.explain import Fields, LocalEffects, PartialDependence, Predictions
-
 __all__ = ["Trained", "load", "models", "resolve", "trained_on"]
-
-EXPLAINED: Final = 1000  # held-out people whose answers are explained by Shapley values
-BACKGROUND: Final = 100  # held-out people they are compared with
-WALKS: Final = 8  # pairs of walks for each of them
-CURVES: Final = 3  # columns whose effect is drawn: the most important ones
-DISCOVERY: Final = 0.1  # false discovery rate of differences between groups
 
 
 @dataclass(slots=True)
@@ -63,7 +55,8 @@ class Trained:
         """The model, as something to decide about."""
         return model_resource(self.subject.name, self.sealed)
 
-    def _data(self) -> tuple[torch.Tensor, torch.Tensor, NDArray[np.bool_]]:
+    def rows(self) -> tuple[torch.Tensor, torch.Tensor, NDArray[np.bool_]]:
+        """Inputs (N, width), targets (N,) and which people are held out (N,), decrypted once."""
         if self.loaded is None:
             from pellucid import train
             from pellucid.vault import in_test
@@ -78,25 +71,26 @@ class Trained:
             )
         return self.loaded
 
-    def _held_out(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def held_out(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and targets of the people held out."""
         import torch
 
-        x, y, test = self._data()
+        x, y, test = self.rows()
         rows = torch.from_numpy(test)
         return x[rows], y[rows]
 
-    def _special(self) -> list[str]:
+    def special(self) -> list[str]:
         """The special columns that whoever acts may read."""
         columns = self.sealed.schema.columns.values()
         special = [c.name for c in columns if c.sensitivity == "special" and c.type in ("category", "boolean")]
         return [c for c in special if self.project.ask("read", self.sealed.column(c), self.purpose).allowed]
 
-    def _values(self, columns: Sequence[str]) -> dict[str, NDArray[Any]]:
+    def values(self, columns: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Columns of the held-out people as they were sealed: numbers as numbers, the rest as text."""
         if not columns:
             return {}
         table = data.read(self.project, self.sealed.label, columns, purpose=self.purpose)
-        test = self._data()[2]
+        test = self.rows()[2]
         found = {}
         for name in columns:
             values = table.column(name).to_pandas()
@@ -104,115 +98,33 @@ class Trained:
             found[name] = (values.astype(float) if number else values.astype(str)).to_numpy()[test]
         return found
 
-    def _publish(self, *evidence: Evidence) -> None:
+    def _publish(self, *evidence: Evidence) -> list[str]:
         self.project.publish([Evidence(**{**_fields(item), "how": stamp(item.how)}) for item in evidence])
-
-    def _measured(self, made: list[Evidence], kind: str, ask: Callable[[], Evidence]) -> None:
-        """Add what ``ask`` finds. What cannot be measured of this model or of so few people stays unmeasured."""
-        try:
-            made.append(ask())
-        except (BadData, UnsupportedModel) as error:
-            self.unmeasured[kind] = str(error)
+        return [item.kind for item in evidence]
 
     def evaluate(self) -> list[str]:
-        """Performance, and the model's errors, on held-out people.
+        """Performance, and the model's errors, on held-out people (:mod:`pellucid.project.evaluating`).
 
-        Calibration, conformal sets, slices, subgroups (by the special columns in reach), likely label errors and
-        robustness. What there are too few people for, or too many classes, is left out, and :attr:`unmeasured` says so.
+        What there are too few people for, or too many classes, is left out, and :attr:`unmeasured` says why.
 
         Returns:
             The kinds of evidence left.
         """
-        from pellucid import explain
+        from pellucid.project import evaluating
 
         self.project.decide("evaluate", self.resource, self.purpose)
-        x, y = self._held_out()
-        predictions = explain.predict(self.module, x, y)
-        groups = self._values(self._special())
-        made = [
-            explain.evaluate(predictions).evidence(self.subject),
-            explain.measure_calibration(predictions, split=True, groups=groups or None).evidence(self.subject),
-        ]
-        if groups:
-            compared = explain.compare_groups(predictions, groups, intersections=len(groups) > 1, level=DISCOVERY)
-            made.append(compared.evidence(self.subject))
-        self._measured(
-            made,
-            "uncertainty",
-            lambda: explain.measure_uncertainty(predictions, groups=groups or None).evidence(self.subject),
-        )
-        self._measured(made, "slices", lambda: self._slices(predictions, groups))
-        self._measured(made, "labels", lambda: self._label_errors(predictions))
-        self._measured(
-            made,
-            "robustness",
-            lambda: explain.measure_robustness(self.module, x, y, self.encoding).evidence(self.subject),
-        )
-        self._publish(*made)
-        return [item.kind for item in made]
-
-    def _slices(self, predictions: Predictions, groups: Mapping[str, NDArray[Any]]) -> Evidence:
-        from pellucid import explain
-
-        columns = self.sealed.schema.columns
-        table = {**self._values(self.encoding.features), **groups}
-        edges = {name: scale for name in table if isinstance(scale := columns[name].scale, tuple)}
-        wrong = (predictions.predicted != predictions.labels).astype(float)
-        return explain.find_slices(wrong, table, edges=edges).evidence(self.subject)
-
-    def _label_errors(self, predictions: Predictions) -> Evidence:
-        import secrets
-
-        from pellucid import explain
-
-        # only rates leave here, so nobody needs a key that would give the same ids again
-        rows = [str(row) for row in range(len(predictions))]
-        return explain.find_label_errors(predictions, rows, key=secrets.token_bytes(32)).evidence(self.subject)
+        return self._publish(*evaluating.measure(self))
 
     def explain(self) -> list[str]:
-        """What the model goes by, and whether that can be believed.
+        """What the model goes by, and whether that can be believed (:mod:`pellucid.project.explaining`).
 
-        Attribution with its completeness gap, permutation importance, Shapley values, effects of the most important
-        columns, a surrogate with its fidelity; and the validity of the attribution.
+        Returns:
+            The kinds of evidence left.
         """
-        import torch
-
-        from pellucid import explain
+        from pellucid.project import explaining
 
         self.project.decide("explain", self.resource, self.purpose)
-        x, y = self._held_out()
-        attribution = explain.attribute(self.module, x, self.encoding)
-        importance = explain.permute_columns(self.module, x, y, self.encoding)
-        fields, some = explain.Fields.of(self.encoding), x[:EXPLAINED]
-        background = explain.Background(x[-BACKGROUND:], public=False, source="held-out rows")
-        shapley = explain.estimate_shapley(self.module, some, background, fields, walks=WALKS, seed=0)
-        order = sorted(importance.columns, key=lambda name: -importance.columns[name].value)
-        explanation = explain.Explanation(
-            attribution,
-            importance,
-            shapley=explain.measure_strength(shapley),
-            effects=tuple(self._effect(x, fields, name) for name in order[:CURVES]),
-            surrogate=explain.fit_surrogate(self.module, x, self.encoding),
-        )
-        methods = explain.compare_attributions(
-            explain.again(self.module, some, attribution), shapley.rows, methods=(attribution.method, "shapley")
-        )
-        rows = torch.from_numpy(~self._data()[2])
-        validity = explain.check_validity(
-            self.module, x, self.encoding, explanation, thorough=True, methods=methods, members=self._data()[0][rows]
-        )
-        self._publish(explanation.evidence(self.subject), validity.evidence(self.subject))
-        return ["explanation", "validity"]
-
-    def _effect(self, x: torch.Tensor, fields: Fields, name: str) -> LocalEffects | PartialDependence:
-        """How answers move along a column: accumulated local effects where it has an order, else partial dependence."""
-        from pellucid import explain
-
-        (code,) = (code for code in self.encoding.codes if code.column == name)
-        if code.how in ("linear", "log") and code.width == 1:
-            return explain.local_effects(self.module, x, fields, name)
-        points = explain.declared_points(self.encoding, name)
-        return explain.partial_dependence(self.module, x, fields, name, points=points)
+        return self._publish(*explaining.measure(self))
 
     def attack(self) -> list[str]:
         """A membership attack on the released weights: people trained on against people held out."""
@@ -222,13 +134,12 @@ class Trained:
         from pellucid.privacy import membership_bound
 
         self.project.decide("attack", self.resource, self.purpose)
-        x, y, test = self._data()
+        x, y, test = self.rows()
         rows = torch.from_numpy(test)
         inside, outside = (explain.losses(self.module, x[part], y[part]) for part in (~rows, rows))
         bound = membership_bound(-inside, -outside, delta=self.delta)
         values = bound.values()
-        self._publish(Evidence("attack", self.subject, values, bound.how(), "uncovered", tier="auditor"))
-        return ["attack"]
+        return self._publish(Evidence("attack", self.subject, values, bound.how(), "uncovered", tier="auditor"))
 
 
 def _fields(item: Evidence) -> dict[str, Any]:

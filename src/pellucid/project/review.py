@@ -150,13 +150,13 @@ def _held_out(trained: Trained, asked: Expectations) -> HeldOut | None:
     guessed = {each.of for each in about if isinstance(each, Proxy)}
     if not guessed and not any(isinstance(each, Limit) and each.rows == "held-out" for each in about):
         return None
-    x, y = trained._held_out()
+    x, y = trained.held_out()
     sealed, project, purpose = trained.sealed, trained.project, trained.purpose
     allowed = [c for c in sorted(guessed) if project.ask("read", sealed.column(c), purpose).allowed]
     if not allowed:
         return HeldOut(x, y)
     table = data.read(project, sealed.label, allowed, purpose=purpose)
-    test = trained._data()[2]
+    test = trained.rows()[2]
     # as the schema writes it: true and false in lower case, and a missing value by its name
     texts = {name: table.column(name).cast("string").fill_null(MISSING).to_numpy() for name in allowed}
     return HeldOut(x, y, {name: values.astype(str)[test] for name, values in texts.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -31,6 +32,8 @@ __all__ = ["Validity", "check_validity", "top_overlap"]
 
 ROWS: Final = 256
 MODELS: Final = 20
+DRAWS: Final = 10  # of every layer, where all are drawn anew
+POINTS: Final = 16  # on a path, where only the order of the columns is compared
 
 
 _Part = Randomisation | Faithfulness | Sensitivity | Agreement | Stability | Leakage
@@ -101,6 +104,7 @@ class Validity:
         return {
             "agreement": "over columns: mean |integrated gradients| against permutation importance",
             "randomisation": "last layer drawn anew (Adebayo et al. 2018); Spearman over columns, mean over rows",
+            "path": f"at most {POINTS} points where only orders are compared",
             "models": self.models,
             "rows": self.rows,
             "seed": self.seed,
@@ -179,8 +183,11 @@ def check_validity(
         )
     rows = x[:ROWS]
 
+    whole = explanation.attribution
+    coarse = dataclasses.replace(whole, steps=min(whole.steps, POINTS))
+
     def explain(asked: nn.Module, some: Tensor) -> Floats:
-        return again(asked, some, explanation.attribution)
+        return again(asked, some, coarse)
 
     learned = ask(explain, frozen(model), rows)
     signed: list[float] = []  # one mean a copy
@@ -198,11 +205,11 @@ def check_validity(
         rank, top = spearman(attributed, permuted), top_overlap(attributed, permuted)
     cascade, faithfulness, sensitivity = None, None, None
     if thorough:
-        cascade = randomise_layers(explain, model, rows, draws=max(2, models), seed=seed, public=public)
+        cascade = randomise_layers(explain, model, rows, draws=max(2, min(models, DRAWS)), seed=seed, public=public)
         faithfulness = measure_faithfulness(
             model,
             rows,
-            learned,
+            again(model, rows, whole),
             baseline=explanation.attribution.origin,
             fields=Fields.of(encoding),
             seed=seed,

@@ -1,0 +1,78 @@
+"""How good a model is on held-out people, and where it is wrong: one piece of evidence a question."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from pellucid.errors import BadData, UnsupportedModel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pellucid.evidence import Evidence
+    from pellucid.explain import Predictions
+    from pellucid.project.model import Trained
+
+__all__ = ["measure"]
+
+DISCOVERY: Final = 0.1  # false discovery rate of differences between groups
+
+
+def measure(trained: Trained) -> list[Evidence]:
+    """Evaluation, calibration, fairness (by the special columns in reach), and the model's errors.
+
+    Conformal sets, slices, likely label errors and robustness stay unmeasured where there are too few people or too
+    many classes; ``trained.unmeasured`` says why.
+
+    Raises:
+        BadData: There are too few held-out people to say how good the model is.
+        UnsupportedModel: The model cannot be asked.
+    """
+    from pellucid import explain
+
+    x, y = trained.held_out()
+    predictions = explain.predict(trained.module, x, y)
+    groups = trained.values(trained.special())
+    made = [
+        explain.evaluate(predictions).evidence(trained.subject),
+        explain.measure_calibration(predictions, split=True, groups=groups or None).evidence(trained.subject),
+    ]
+    if groups:
+        compared = explain.compare_groups(predictions, groups, intersections=len(groups) > 1, level=DISCOVERY)
+        made.append(compared.evidence(trained.subject))
+    questions: dict[str, Callable[[], Evidence]] = {
+        "uncertainty": lambda: explain.measure_uncertainty(predictions, groups=groups or None).evidence(
+            trained.subject
+        ),
+        "slices": lambda: _slices(trained, predictions, groups),
+        "labels": lambda: _label_errors(trained, predictions),
+        "robustness": lambda: explain.measure_robustness(trained.module, x, y, trained.encoding).evidence(
+            trained.subject
+        ),
+    }
+    for kind, ask in questions.items():
+        try:
+            made.append(ask())
+        except (BadData, UnsupportedModel) as error:
+            trained.unmeasured[kind] = str(error)
+    return made
+
+
+def _slices(trained: Trained, predictions: Predictions, groups: Mapping[str, NDArray[Any]]) -> Evidence:
+    from pellucid import explain
+
+    columns = trained.sealed.schema.columns
+    table = {**trained.values(trained.encoding.features), **groups}
+    edges = {name: scale for name in table if isinstance(scale := columns[name].scale, tuple)}
+    wrong = (predictions.predicted != predictions.labels).astype(float)
+    return explain.find_slices(wrong, table, edges=edges).evidence(trained.subject)
+
+
+def _label_errors(trained: Trained, predictions: Predictions) -> Evidence:
+    from pellucid import explain
+
+    # only rates leave here, so nobody needs a key that would give the same ids again
+    people = [str(row) for row in range(len(predictions))]
+    return explain.find_label_errors(predictions, people, key=secrets.token_bytes(32)).evidence(trained.subject)

@@ -1,0 +1,144 @@
+"""What a model goes by, and whether that can be believed: explanation and validity, as evidence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pellucid.errors import BadData, UnsupportedModel
+
+if TYPE_CHECKING:
+    import torch
+
+    from pellucid.evidence import Evidence
+    from pellucid.explain import (
+        Attribution,
+        Fields,
+        Importance,
+        LocalEffects,
+        PartialDependence,
+        ShapleyValues,
+        Stability,
+        Surrogate,
+    )
+    from pellucid.explain.intervals import Floats
+    from pellucid.project.model import Trained
+
+__all__ = ["measure"]
+
+EXPLAINED: Final = 1000  # held-out people whose answers are explained by Shapley values
+SAMPLED: Final = 200  # and where a model gives no gradient and all attributions have to be sampled
+BACKGROUND: Final = 100  # held-out people they are compared with
+WALKS: Final = 8  # pairs of walks for each of them
+CURVES: Final = 3  # columns whose effect is drawn: the most important ones
+RUNS: Final = 3  # models of one name whose rankings can be compared
+
+
+def measure(trained: Trained) -> list[Evidence]:
+    """Attribution with its gap, permutation importance, Shapley values, effects, a surrogate; and their validity.
+
+    Where three versions of the model were explained, this one among them, the stability of the ranking over them is
+    measured too.
+
+    Raises:
+        BadData: There are too few held-out people.
+        UnsupportedModel: The model cannot be asked, or answers for more than two classes.
+    """
+    import torch
+
+    from pellucid import explain
+
+    x, y = trained.held_out()
+    fields, some = explain.Fields.of(trained.encoding), x[:EXPLAINED]
+    attribution = _attribution(trained, x)
+    importance = explain.permute_columns(trained.module, x, y, trained.encoding)
+    background = explain.Background(x[-BACKGROUND:], public=False, source="held-out rows")
+    shapley = explain.estimate_shapley(trained.module, some, background, fields, walks=WALKS, seed=0)
+    order = sorted(importance.columns, key=lambda name: -importance.columns[name].value)
+    explanation = explain.Explanation(
+        attribution,
+        importance,
+        shapley=explain.measure_strength(shapley),
+        effects=tuple(_effect(trained, x, fields, name) for name in order[:CURVES]),
+        surrogate=_surrogate(trained, x),
+    )
+    _, _, test = trained.rows()
+    validity = explain.check_validity(
+        trained.module,
+        x if attribution.steps else x[:SAMPLED],
+        trained.encoding,
+        explanation,
+        thorough=True,
+        methods=explain.compare_attributions(
+            *_pair(trained, some, attribution, shapley), methods=(attribution.method, "shapley")
+        ),
+        stability=_stability(trained, importance),
+        members=trained.rows()[0][torch.from_numpy(~test)] if attribution.steps else None,
+    )
+    return [explanation.evidence(trained.subject), validity.evidence(trained.subject)]
+
+
+def _attribution(trained: Trained, x: torch.Tensor) -> Attribution:
+    """Integrated gradients; sampled Shapley values of fewer people where the model gives no gradient."""
+    from pellucid import explain
+
+    try:
+        return explain.attribute(trained.module, x, trained.encoding)
+    except UnsupportedModel:
+        return explain.attribute(trained.module, x, trained.encoding, method="shapley_sampling", rows=SAMPLED)
+
+
+def _pair(
+    trained: Trained, some: torch.Tensor, attribution: Attribution, shapley: ShapleyValues
+) -> tuple[Floats, Floats]:
+    """Both attributions of the same people."""
+    from pellucid import explain
+
+    count = len(some) if attribution.steps else SAMPLED
+    return explain.again(trained.module, some[:count], attribution), shapley.rows[:count]
+
+
+def _effect(trained: Trained, x: torch.Tensor, fields: Fields, name: str) -> LocalEffects | PartialDependence:
+    """How answers move along a column: accumulated local effects where it has an order, else partial dependence."""
+    from pellucid import explain
+
+    (code,) = (code for code in trained.encoding.codes if code.column == name)
+    if code.how in ("linear", "log") and code.width == 1:
+        return explain.local_effects(trained.module, x, fields, name)
+    points = explain.declared_points(trained.encoding, name)
+    return explain.partial_dependence(trained.module, x, fields, name, points=points)
+
+
+def _surrogate(trained: Trained, x: torch.Tensor) -> Surrogate | None:
+    """A shallow tree that says what the model says; None where there are too few people to test it on."""
+    from pellucid import explain
+
+    try:
+        return explain.fit_surrogate(trained.module, x, trained.encoding)
+    except BadData as error:
+        trained.unmeasured["explanation.surrogate"] = str(error)
+        return None
+
+
+def _stability(trained: Trained, importance: Importance) -> Stability | None:
+    """Whether versions of this model, each a training of its own, rank the columns alike."""
+    import numpy as np
+
+    from pellucid import explain
+    from pellucid.project.model import models
+
+    name, _, _ = trained.subject.name.rpartition("@")
+    found = {trained.subject.name: [estimate.value for estimate in importance.columns.values()]}
+    for label, evidence in models(trained.project).items():
+        if label.rpartition("@")[0] != name or label in found:
+            continue
+        said = [item.values["importance"] for item in evidence if item.kind == "explanation"]
+        if said and set(said[-1]) == set(importance.columns):
+            found[label] = [said[-1][column]["value"] for column in importance.columns]
+    if len(found) < RUNS:
+        trained.unmeasured["validity.stability"] = (
+            f"the ranking is compared over {RUNS} versions of a model, and {len(found)} were explained"
+        )
+        return None
+    return explain.compare_runs(
+        np.array(list(found.values())), list(importance.columns), varied="versions of the model: " + ", ".join(found)
+    )
