@@ -14,7 +14,7 @@ PIP_COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --g
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all lint format bench bench-train bench-accuracy report lock clean
+.PHONY: help setup demo test test-all lint format bench bench-train bench-accuracy bench-explain report lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,11 @@ bench-train: .venv/installed ## time and memory of private training, beside plai
 
 bench-accuracy: .venv/bench ## accuracy at a given epsilon, beside published figures (an hour)
 	$(BIN)/python benchmarks/accuracy.py
+
+bench-explain: .venv/bench ## explanations and slices beside captum, shap and sliceline (a quarter of an hour)
+	$(BIN)/python benchmarks/attribution.py
+	$(BIN)/python benchmarks/shapley.py
+	$(BIN)/python benchmarks/slices.py
 
 report: .venv/installed ## make the committed sample report anew
 	$(BIN)/python scripts/sample_report.py

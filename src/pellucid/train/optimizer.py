@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PrivateOptimizer"]
 
-ROOM: Final = 384 << 20  # bytes for written-out gradients in a step
+ROOM: Final = 224 << 20  # bytes for written-out gradients in a step
 
 
 class PrivateOptimizer(torch.optim.Optimizer):
