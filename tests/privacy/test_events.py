@@ -172,7 +172,7 @@ def test_a_count_that_is_none_is_refused(count):
         parse_events([{**GOOD, "count": count}])
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "Poisson_gaussian", "poisson-gaussian", "", None, ["poisson_gaussian"]])
+@pytest.mark.parametrize("kind", ["laplace", "Poisson_gaussian", "poisson-gaussian", "", None, ["poisson_gaussian"]])
 def test_an_unknown_kind_is_refused_never_skipped(kind):
     with pytest.raises(Unverified, match="unknown kind"):
         parse_events([GOOD, {**GOOD, "kind": kind}])

@@ -207,7 +207,7 @@ def _matches(values: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> 
     """The fields a person reads must be those of an event the accountant composed."""
     for name in ("sample_rate", "noise_multiplier"):
         field_value = _real(values, name)
-        texts = [event.get(name) for event in events]
+        texts = [event.get(name, "1" if event.get("kind") == "gaussian" else None) for event in events]
         numbers = [float(text) for text in texts if isinstance(text, str)]
         if not any(math.isclose(field_value, number, rel_tol=1e-6) for number in numbers):
             raise Unverified(f"{name} is not that of the events")
@@ -231,6 +231,10 @@ def _follows(values: Mapping[str, Any], evidence: Sequence[Evidence]) -> str:
         return f"; rate and steps are not bound to the run: the bundle holds no {' and no '.join(missing)} evidence"
     from pellucid.privacy import Plan
 
+    boosted = [run for run in training if run.get("mechanism") == "boosting"]
+    for run in boosted:
+        _follows_boosting(values, run)
+    training = [run for run in training if run not in boosted]
     for run in training:
         for number in units:
             try:
@@ -256,6 +260,23 @@ def _follows(values: Mapping[str, Any], evidence: Sequence[Evidence]) -> str:
             if plan.steps != values["steps"]:
                 raise Unverified(f"steps is not the {plan.steps} that epochs, batch, held-out share and units make")
     return ""
+
+
+def _follows_boosting(values: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+    """Two events on everybody: a histogram of every feature, and its leaves in every round; and nothing else is told.
+
+    How many people there are takes no part in it, and so needs no binding.
+    """
+    columns, rounds = len(run["features"]), _real(run, "rounds")
+    if _real(run, "columns") != columns:
+        raise Unverified("columns is not the number of features")
+    found = [(event["kind"], event["count"]) for event in values["events"]]
+    if found != [("gaussian", columns), ("gaussian", columns * rounds)]:
+        raise Unverified("the events are not those of boosting so many features in so many rounds")
+    if float(values["events"][1]["noise_multiplier"]) != _real(values, "noise_multiplier"):
+        raise Unverified("noise_multiplier is not that of the sums over leaves")
+    if values["sample_rate"] != 1 or values["steps"] != columns * (rounds + 1):
+        raise Unverified("sample_rate or steps is not that of boosting")
 
 
 def _claim(values: Mapping[str, Any], found: EpsilonCheck, training_steps: Sequence[Any]) -> None:

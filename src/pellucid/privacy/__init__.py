@@ -11,6 +11,7 @@ from pellucid.privacy import accounting
 from pellucid.privacy.accounting import epsilon, rdp
 from pellucid.privacy.adaptive import adaptive_split
 from pellucid.privacy.banded import banded_coefficients, correlate, prefix_error
+from pellucid.privacy.boosting import AnyPlan, BoostPlan, plan_from_record
 from pellucid.privacy.budget import Ledger, check_new_budget
 from pellucid.privacy.plan import Plan
 from pellucid.privacy.spending import Budget, RunSpending, order_for
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from pellucid.privacy.attack import AttackBound, membership_bound
 
 __all__ = [
+    "AnyPlan",
     "AttackBound",
+    "BoostPlan",
     "Budget",
     "Ledger",
     "Plan",
@@ -32,6 +35,7 @@ __all__ = [
     "epsilon",
     "membership_bound",
     "order_for",
+    "plan_from_record",
     "prefix_error",
     "rdp",
 ]

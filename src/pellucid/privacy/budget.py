@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from pellucid.errors import BadPlan, BudgetExceeded, Unverified
 from pellucid.privacy import accounting
+from pellucid.privacy.boosting import AnyPlan, BoostPlan, plan_from_record
 from pellucid.privacy.calibration import least_noise
 from pellucid.privacy.events import parse_events, round_epsilon_down, round_epsilon_up
-from pellucid.privacy.plan import Plan
 from pellucid.privacy.spending import STATUSES, Budget, RunSpending, check_numbers, divergence_of, order_for, sum_up
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Ledger:
         used = Decimal(repr(_up(self._epsilon(self.runs))))
         return round_epsilon_down(float(max(Decimal(repr(self.budget.epsilon)) - used, Decimal(0))))
 
-    def admit(self, plan: Plan) -> None:
+    def admit(self, plan: AnyPlan) -> None:
         """Returns if the budget holds ``plan`` too; call it with the log locked, and reserve before unlocking.
 
         Either the Rényi total at the fixed order, of everything that counts and the whole plan, stays within the cap;
@@ -156,11 +156,13 @@ class Ledger:
             found = min(found, alone)
         return found
 
-    def _fitting(self, plan: Plan, budget: Budget, total: float, *, first: bool) -> str:
+    def _fitting(self, plan: AnyPlan, budget: Budget, total: float, *, first: bool) -> str:
         """What of the same kind would fit, as advice."""
         owner = "ask an owner for a larger budget"
         if first:
             return f"calibrate the plan to epsilon {budget.epsilon} at delta {budget.delta}, or {owner}"
+        if isinstance(plan, BoostPlan):
+            return f"calibrate it to a smaller epsilon, or {owner}"
         room = budget.cap - total
         one = divergence_of(plan.events, 1, budget.order)
         steps = int(room / one * (1 - 1e-9)) * plan.bands if room > 0 else 0
@@ -218,7 +220,7 @@ def _reserved(body: Mapping[str, Any], budget: Budget, where: str) -> RunSpendin
     _budget(body["epsilon"], body["delta"], budget.order, where)
     if body["plan"] is not None:
         try:
-            plan = Plan.from_record(body["plan"])
+            plan = plan_from_record(body["plan"])
         except BadPlan as error:
             raise Unverified(error.what, where=f"{where}: {error.where}") from None
         if (plan.events, plan.epsilon, plan.delta) != (body["events"], body["epsilon"], body["delta"]):

@@ -1,8 +1,9 @@
 """Events: what the accountant composed, as evidence and the log carry it, and the two directed roundings.
 
 One event is ``{"kind": "poisson_gaussian", "sample_rate": "0.02…", "noise_multiplier": "1.1", "count": 880}``, or the
-same of kind ``banded_gaussian`` with ``"bands": 8``. Rates and multipliers are decimal strings, so that the trainer,
-the accountant and a verifier in any language read one number.
+same of kind ``banded_gaussian`` with ``"bands": 8``, or of kind ``gaussian`` without a rate: everybody is in every
+step. Rates and multipliers are decimal strings, so that the trainer, the accountant and a verifier in any language read
+one number.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ __all__ = [
     "round_epsilon_up",
 ]
 
-KINDS: Final = ("poisson_gaussian", "banded_gaussian")
+KINDS: Final = ("poisson_gaussian", "banded_gaussian", "gaussian")
 MAX_COUNT: Final = 10**9
 """Most steps in one event: no training is longer, and integers of JSON stay exact."""
 MAX_EVENTS: Final = 256
@@ -36,7 +37,11 @@ MAX_EVENTS: Final = 256
 NOISE_RANGE: Final = (1e-3, 1e6)
 """Noise multipliers that the accountants compute without overflow; below there is no privacy, above no signal."""
 
-_FIELDS: Final = frozenset({"kind", "sample_rate", "noise_multiplier", "count"})
+_FIELDS: Final[Mapping[str, frozenset[str]]] = {
+    "poisson_gaussian": frozenset({"kind", "sample_rate", "noise_multiplier", "count"}),
+    "banded_gaussian": frozenset({"kind", "sample_rate", "noise_multiplier", "count", "bands"}),
+    "gaussian": frozenset({"kind", "noise_multiplier", "count"}),
+}
 _DECIMAL: Final = re.compile(r"(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,48})?")
 _MILLIONTH: Final = Decimal("0.000001")
 
@@ -46,7 +51,8 @@ class Event:
     """``count`` steps of the Gaussian mechanism on Poisson samples.
 
     Attributes:
-        sample_rate: Chance of each unit to be in a step's sample, over its group and the sample, in (0, 1].
+        sample_rate: Chance of each unit to be in a step's sample, over its group and the sample, in (0, 1]; 1 without
+            bands is the Gaussian mechanism on everybody, and its record has no rate.
         noise_multiplier: Standard deviation of the noise over the L2 sensitivity, in :data:`NOISE_RANGE`.
         count: Steps, in [1, :data:`MAX_COUNT`].
         bands: Of the noise's strategy matrix, and as many groups take turns; 1 is independent noise and no groups.
@@ -59,13 +65,13 @@ class Event:
 
     def record(self) -> dict[str, Any]:
         """The event as JSON."""
-        return {
-            "kind": "poisson_gaussian" if self.bands == 1 else "banded_gaussian",
-            "sample_rate": decimal_text(self.sample_rate),
-            "noise_multiplier": decimal_text(self.noise_multiplier),
-            "count": self.count,
-            **({} if self.bands == 1 else {"bands": self.bands}),
-        }
+        common = {"noise_multiplier": decimal_text(self.noise_multiplier), "count": self.count}
+        if self.bands == 1 and self.sample_rate == 1:
+            return {"kind": "gaussian", **common}
+        rated = {"sample_rate": decimal_text(self.sample_rate), **common}
+        if self.bands == 1:
+            return {"kind": "poisson_gaussian", **rated}
+        return {"kind": "banded_gaussian", **rated, "bands": self.bands}
 
     def poisson(self) -> Event:
         """The event of independent noise that costs as much: its dominating pairs dominate this one's too.
@@ -148,11 +154,11 @@ def _event(record: Any, where: str) -> Event:
             where=where,
             fix="what cannot be accounted cannot be claimed; verify with a Pellucid that knows this kind",
         )
-    fields = _FIELDS | {"bands"} if kind == "banded_gaussian" else _FIELDS
+    fields = _FIELDS[kind]
     if set(record) != fields:
         raise Unverified(f"an event of kind {kind} has exactly the fields {', '.join(sorted(fields))}", where=where)
     return Event(
-        _decimal(record["sample_rate"], 0.0, 1.0, f"{where}.sample_rate"),
+        1.0 if kind == "gaussian" else _decimal(record["sample_rate"], 0.0, 1.0, f"{where}.sample_rate"),
         _decimal(record["noise_multiplier"], *NOISE_RANGE, f"{where}.noise_multiplier"),
         _whole(record, "count", 1, where),
         _whole(record, "bands", 2, where) if kind == "banded_gaussian" else 1,

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
-from pellucid.privacy import Plan, accounting
+from pellucid.privacy import AnyPlan, accounting
 
 __all__ = ["odometer"]
 
 PARTS: Final = 20  # of a plan, at whose ends the Rényi epsilon is computed: some 20 ms each
 
 
-def odometer(plan: Plan) -> Callable[[int], float | None]:
+def odometer(plan: AnyPlan) -> Callable[[int], float | None]:
     """A function of steps taken to an upper bound on their epsilon at the plan's delta.
 
     It is the lesser of the Rényi epsilon at the end of the present twentieth of the plan and, before the last step, of

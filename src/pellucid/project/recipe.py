@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pellucid.errors import Misuse
-from pellucid.privacy import Plan
 from pellucid.project import data
 from pellucid.project.project import Project
 from pellucid.project.run import Run
@@ -72,7 +71,7 @@ def train(
 
     parsed = Recipe.read(recipe)
     sealed = data.dataset(project, dataset)
-    plan = Plan.calibrate(**parsed.plan_arguments(sealed.schema.units))
+    plan = parsed.make_plan(sealed.schema)
     run = Run(
         project,
         name,
@@ -138,21 +137,11 @@ def resume(
 
 
 def _carry_out(run: Run, recipe: Recipe, on_begin: Begin | None, on_phase: Phase | None) -> Outcome:
-    from torch.nn import CrossEntropyLoss
-
-    from pellucid.train import build, fit
-
     say = on_phase or (lambda _: None)
     with run:
         if on_begin is not None:
             on_begin(run)
-        module = build(recipe, run.encoding)
-        optimizer = recipe.make_optimizer(module, run.plan)
-        private = run.private(module, optimizer, loss=CrossEntropyLoss(), average=recipe.average or None)
-        schedule = recipe.make_schedule(private[1], run.plan.steps)
-        if schedule is not None:
-            run.keep("schedule", schedule)
-        fit(*private, schedule)
+        _fit(run, recipe)
         say(f"saving {run.label}")
         trained = run.finish()
         say(f"evaluating {run.label} on people held out")
@@ -161,3 +150,23 @@ def _carry_out(run: Run, recipe: Recipe, on_begin: Begin | None, on_phase: Phase
         run.explain()
         status = "complete" if run.steps_taken == run.plan.steps else "stopped"
     return Outcome(run.label, trained.subject.sha256, run.plan.epsilon, run.plan.delta, run.steps_taken, status)
+
+
+def _fit(run: Run, recipe: Recipe) -> None:
+    """All steps of the plan, in the recipe's way."""
+    from torch.nn import CrossEntropyLoss
+
+    from pellucid.privacy import BoostPlan
+    from pellucid.train import build, fit
+    from pellucid.train.additive import Additive
+
+    module, plan = build(recipe, run.encoding), run.plan
+    if recipe.boosting is not None and isinstance(module, Additive):
+        run.boost(module, learning_rate=recipe.learning_rate, leaves=recipe.boosting.leaves)
+    elif not isinstance(plan, BoostPlan):
+        optimizer = recipe.make_optimizer(module, plan)
+        private = run.private(module, optimizer, loss=CrossEntropyLoss(), average=recipe.average or None)
+        schedule = recipe.make_schedule(private[1], plan.steps)
+        if schedule is not None:
+            run.keep("schedule", schedule)
+        fit(*private, schedule)

@@ -201,8 +201,9 @@ class Resumed(Run):
         # weights before the engine takes them for the right ones, and state after it has seen a fresh optimizer
         checkpoint.restore_model(self._state, model)
         clip = checkpoint.clip_of(self._state)
+        plan = self._for_gradients()
         private = train.private(
-            model, optimizer, self.plan, x, y, on_step=self._after_step, start=self._spent, clip=clip, **options
+            model, optimizer, plan, x, y, on_step=self._after_step, start=self._spent, clip=clip, **options
         )
         checkpoint.restore_optimizer(self._state, optimizer)
         self._users = optimizer

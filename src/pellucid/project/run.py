@@ -12,7 +12,7 @@ from pellucid.errors import BadPlan, Misuse, PellucidError
 from pellucid.evidence import Subject
 from pellucid.keys import identity_name
 from pellucid.log.entries import Entry, seal_record
-from pellucid.privacy import Ledger, Plan, accounting
+from pellucid.privacy import AnyPlan, BoostPlan, Ledger, Plan, accounting
 from pellucid.project import data
 from pellucid.project.interrupts import Interrupts
 from pellucid.project.keeping import Keeper, check_every
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from pellucid.project.model import Trained
     from pellucid.train import Batches, Factory, MovingAverage, PrivateModel, PrivateOptimizer, Recipe
+    from pellucid.train.additive import Additive
+    from pellucid.train.ebm import Boosting
     from pellucid.train.workers import Workers
 
 __all__ = ["Run"]
@@ -59,7 +61,7 @@ class Run:
         *,
         data: str,
         purpose: str,
-        plan: Plan,
+        plan: AnyPlan,
         factory: str | None = None,
         features: Sequence[str] | None = None,
         recipe: Recipe | None = None,
@@ -77,10 +79,11 @@ class Run:
         self._factory = factory
         self._recipe = recipe
         self._on_step = on_step
-        self._every = check_every(checkpoint_every, plan)
+        # boosting takes seconds and keeps no checkpoint
+        self._every = 0 if isinstance(plan, BoostPlan) else check_every(checkpoint_every, plan)
         self._reservation: str | None = None
         self._lock: TextIO | None = None
-        self._session: Batches | None = None
+        self._session: Batches | Boosting | None = None
         self._source: Factory | None = None
         self._keeper: Keeper | None = None
         self._kept: dict[str, Any] = {}
@@ -98,7 +101,7 @@ class Run:
         return f"Run({self.label!r})"
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> AnyPlan:
         """The plan that was reserved. It cannot be exchanged for another."""
         return self._plan
 
@@ -303,6 +306,7 @@ class Run:
         """
         if self._reservation is None or self._settled:
             raise Misuse("run.private belongs inside the with block of the run")
+        self._for_gradients()
         if self._session is not None:
             raise Misuse(
                 "run.private was called already: one run trains one model with one optimizer",
@@ -351,7 +355,59 @@ class Run:
     ) -> tuple[PrivateModel, PrivateOptimizer, Batches]:
         from pellucid import train
 
-        return train.private(model, optimizer, self.plan, x, y, on_step=self._after_step, **options)
+        return train.private(model, optimizer, self._for_gradients(), x, y, on_step=self._after_step, **options)
+
+    def _for_gradients(self) -> Plan:
+        """The plan, if it is one for gradients.
+
+        Raises:
+            Misuse: It is not.
+        """
+        if isinstance(self.plan, BoostPlan):
+            raise Misuse("this plan is for boosting", where="plan", fix="make the plan with Plan.calibrate")
+        return self.plan
+
+    def boost(self, model: Additive, *, learning_rate: float, leaves: int) -> Additive:
+        """Train an additive model by boosting, by a plan for it; the whole plan, in one call.
+
+        Args:
+            model: All zeros; of the run's encoding.
+            learning_rate: What is added to a leaf, in mean residuals.
+            leaves: Into which a column is cut in a step, at most.
+
+        Raises:
+            Misuse: Called twice, outside the ``with`` block, by several processes, or the plan is none of boosting.
+        """
+        if self._reservation is None or self._settled or self._session is not None:
+            raise Misuse("run.boost belongs inside the with block of the run, and is called once")
+        if not isinstance(self.plan, BoostPlan):
+            raise Misuse(
+                "this plan is for gradients", where="plan", fix="make the plan with privacy.BoostPlan.calibrate"
+            )
+        if self._workers is not None:
+            raise Misuse("boosting is done by one process", where="run", fix="start it without torchrun")
+        import torch
+
+        from pellucid.train.ebm import Boosting
+
+        rows = torch.from_numpy(~self._test)
+        self._optimizer = {"name": "cyclic boosting", "learning_rate": learning_rate, "leaves": leaves}
+        boosting = Boosting(
+            model,
+            self.plan,
+            self._x[rows],
+            self._y[rows],
+            learning_rate=learning_rate,
+            leaves=leaves,
+            on_step=self._after_step,
+        )
+        self._session, self._module = boosting, model
+        self._interrupts.hold()
+        try:
+            boosting.run()
+        finally:
+            boosting.close()
+        return model
 
     def _about(self) -> dict[str, Any]:
         """What a checkpoint belongs to, and what it takes to go on from it."""

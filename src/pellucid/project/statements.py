@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pellucid.evidence import Evidence, Subject
 from pellucid.log.entries import Entry
-from pellucid.privacy import Ledger, accounting
+from pellucid.privacy import BoostPlan, Ledger, accounting
 from pellucid.project import data
 from pellucid.project.project import stamp
 
 if TYPE_CHECKING:
     import torch
 
-    from pellucid.privacy import Plan
+    from pellucid.privacy import AnyPlan
     from pellucid.project.run import Run
     from pellucid.train import Factory, Recipe
 
 __all__ = ["dataset_evidence", "describe", "privacy_evidence", "provenance_evidence", "training_evidence"]
 
-_OPTIONS: Final = ("clipping", "mechanism", "bands", "augmentations")  # of a plan; in its record where they say more
+# of a plan; in its record where they say more
+_OPTIONS: Final = ("clipping", "mechanism", "bands", "augmentations", "columns", "rounds")
 
 
 def dataset_evidence(sealed: data.Sealed) -> Evidence:
@@ -89,13 +90,18 @@ def training_evidence(
         "recipe": recipe.document() if recipe else None,
         "factory": factory.record() if factory else None,
     }
-    name = {"gaussian": "DP-SGD (Abadi et al. 2016)", "banded": "banded matrix factorisation (arXiv 2306.08153)"}
-    method = f"{name[plan.mechanism]}, Poisson sampling, {plan.clipping.replace('_', ' ')} clipping"
-    how = stamp({"method": method, "engine": train.ENGINE})
+    how = stamp({"method": _method(plan), "engine": train.ENGINE})
     return Evidence("training", subject, values, how, "post-processing")
 
 
-def privacy_evidence(plan: Plan, subject: Subject) -> Evidence:
+def _method(plan: AnyPlan) -> str:
+    if isinstance(plan, BoostPlan):
+        return "DP boosting of additive tables (Nori et al. 2021, arXiv 2106.09680), everybody in every step"
+    name = {"gaussian": "DP-SGD (Abadi et al. 2016)", "banded": "banded matrix factorisation (arXiv 2306.08153)"}
+    return f"{name[plan.mechanism]}, Poisson sampling, {plan.clipping.replace('_', ' ')} clipping"
+
+
+def privacy_evidence(plan: AnyPlan, subject: Subject) -> Evidence:
     """What the model claims: the epsilon of the plan that was reserved, however many of its steps were taken."""
     values = {
         "epsilon": plan.epsilon,

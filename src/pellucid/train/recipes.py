@@ -17,20 +17,20 @@ from torch import nn
 
 from pellucid.errors import BadFile, Misuse
 from pellucid.privacy.choices import CLIPPINGS, MECHANISMS
-from pellucid.schema import Encoding, parse_toml, read_toml
+from pellucid.schema import Encoding, Schema, parse_toml, read_toml
 from pellucid.train import schedules
 from pellucid.train.dotted import Dotted
 
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LambdaLR
 
-    from pellucid.privacy import Plan
+    from pellucid.privacy import AnyPlan, Plan
     from pellucid.train.batches import Batches
     from pellucid.train.engine import PrivateModel, PrivateOptimizer
 
-__all__ = ["Recipe", "build", "fit"]
+__all__ = ["Recipe", "Rounds", "build", "fit"]
 
-KINDS: Final = ("logistic", "mlp")
+KINDS: Final = ("logistic", "mlp", "ebm")
 OPTIMIZERS: Final = ("sgd", "adam", "dp-adam")
 SCHEDULES: Final = ("constant", "linear", "cosine")
 _KEYS: Final[Mapping[str, frozenset[str]]] = {
@@ -43,6 +43,29 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
     "data": frozenset({"features"}),
     "split": frozenset({"test"}),
 }
+_EBM_KEYS: Final[Mapping[str, frozenset[str]]] = {
+    "model": frozenset({"kind", "bins", "leaves"}),
+    "train": frozenset({"rounds", "learning_rate"}),
+    "privacy": frozenset({"epsilon", "delta"}),
+    "data": frozenset({"features"}),
+    "split": frozenset({"test"}),
+}
+_MOST_BINS: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """How an ``ebm`` is boosted, in place of batches, clipping and an optimizer.
+
+    Attributes:
+        rounds: How often every column has its turn.
+        bins: Cells of a number's table, in [2, 1024].
+        leaves: Into which a table is cut in a step, at least 2.
+    """
+
+    rounds: int
+    bins: int
+    leaves: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +73,10 @@ class Recipe:
     """How to build and train a model. Made by :meth:`parse`, which checks its form; the plan checks its privacy.
 
     Attributes:
-        kind: ``logistic`` or ``mlp``.
-        hidden: Widths of the hidden layers; none for ``logistic``.
-        epochs: Expected passes over the training people.
-        batch: Expected batch.
+        kind: ``logistic``, ``mlp``, or ``ebm``: additive lookup tables (:mod:`pellucid.train.ebm`).
+        hidden: Widths of the hidden layers; only an ``mlp`` has some.
+        epochs: Expected passes over the training people; of an ``ebm``, its rounds.
+        batch: Expected batch; 0 of an ``ebm``, which has everybody in every step, no clip and no optimizer.
         learning_rate: Above 0.
         clip: L2 norm to which each person's gradient is clipped.
         optimizer: ``sgd``, ``adam``, or ``dp-adam``, which knows the variance of the noise.
@@ -69,6 +92,7 @@ class Recipe:
         clipping: How a person's gradient is bounded; see :data:`pellucid.privacy.choices.CLIPPINGS`.
         mechanism: How noise runs over the steps; see :data:`pellucid.privacy.choices.MECHANISMS`.
         bands: Of ``banded``, at least 2; else 1.
+        boosting: Of an ``ebm``; else None.
 
     A field from ``weight_decay`` on that has its default value is left out of documents, which so are what they
     always were.
@@ -93,6 +117,7 @@ class Recipe:
     clipping: str = "flat"
     mechanism: str = "gaussian"
     bands: int = 1
+    boosting: Rounds | None = None
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
@@ -112,6 +137,9 @@ class Recipe:
             BadFile: A key is unknown (names the nearest), missing, out of its range, or does not go with another.
                 Names the dotted key.
         """
+        model = document.get("model")
+        if isinstance(model, Mapping) and model.get("kind") == "ebm":
+            return cls._boosted(Dotted(document, _EBM_KEYS, where))
         table = Dotted(document, _KEYS, where)
         kind = table.choice("model.kind", KINDS)
         hidden = table.get("model.hidden", [] if kind == "logistic" else None)
@@ -119,11 +147,6 @@ class Recipe:
             raise table.bad("model.hidden", "this must be a list of positive whole numbers, such as [64]")
         if bool(hidden) == (kind == "logistic"):
             raise table.bad("model.hidden", "an mlp has hidden layers, and a logistic regression has none")
-        features = table.get("data.features", None, optional=True)
-        if features is not None and not (
-            isinstance(features, list | tuple) and features and all(isinstance(name, str) for name in features)
-        ):
-            raise table.bad("data.features", "this must be a list of column names; leave it out for the default")
         recipe = cls(
             kind=kind,
             hidden=tuple(hidden),
@@ -135,7 +158,7 @@ class Recipe:
             momentum=table.number("train.momentum", 0.0, least=0.0, below=1.0),
             epsilon=table.number("privacy.epsilon"),
             delta=table.number("privacy.delta"),
-            features=tuple(features) if features is not None else None,
+            features=_features(table),
             test=table.number("split.test", least=0.0),
             weight_decay=table.number("train.weight_decay", 0.0, least=0.0),
             schedule=table.choice("train.schedule", SCHEDULES, "constant"),
@@ -147,6 +170,31 @@ class Recipe:
         )
         recipe._agrees(table)
         return recipe
+
+    @classmethod
+    def _boosted(cls, table: Dotted) -> Recipe:
+        """The recipe of an ``ebm``."""
+        bins, leaves = table.count("model.bins", 64), table.count("model.leaves", 3)
+        if not 2 <= bins <= _MOST_BINS:
+            raise table.bad("model.bins", f"this must be from 2 to {_MOST_BINS}")
+        if leaves < 2:
+            raise table.bad("model.leaves", "this must be at least 2")
+        rounds = table.count("train.rounds")
+        return cls(
+            kind="ebm",
+            hidden=(),
+            epochs=float(rounds),
+            batch=0,
+            learning_rate=table.number("train.learning_rate"),
+            clip=1.0,
+            optimizer="",
+            momentum=0.0,
+            epsilon=table.number("privacy.epsilon"),
+            delta=table.number("privacy.delta"),
+            features=_features(table),
+            test=table.number("split.test", least=0.0),
+            boosting=Rounds(rounds, bins, leaves),
+        )
 
     def _agrees(self, table: Dotted) -> None:
         """Raise if two keys do not go together."""
@@ -169,6 +217,15 @@ class Recipe:
 
     def document(self) -> dict[str, Any]:
         """The recipe as JSON; :meth:`from_document` gives it back."""
+        data = {"features": list(self.features)} if self.features is not None else {}
+        if self.boosting is not None:
+            return {
+                "model": {"kind": self.kind, "bins": self.boosting.bins, "leaves": self.boosting.leaves},
+                "train": {"rounds": self.boosting.rounds, "learning_rate": self.learning_rate},
+                "privacy": {"epsilon": self.epsilon, "delta": self.delta},
+                "data": data,
+                "split": {"test": self.test},
+            }
         return {
             "model": {"kind": self.kind, "hidden": list(self.hidden)},
             "train": {
@@ -181,9 +238,29 @@ class Recipe:
                 **self._chosen("weight_decay", "schedule", "warm_up", "average", "clipping"),
             },
             "privacy": {"epsilon": self.epsilon, "delta": self.delta, **self._chosen("mechanism", "bands")},
-            "data": {"features": list(self.features)} if self.features is not None else {},
+            "data": data,
             "split": {"test": self.test},
         }
+
+    def make_plan(self, schema: Schema) -> AnyPlan:
+        """The recipe's plan for a data set that is declared so.
+
+        Raises:
+            BadPlan: A number is out of its range, or no noise is enough.
+            UnknownName, BadFile: A feature is no column of the schema, or one that cannot be encoded.
+        """
+        from pellucid.privacy import BoostPlan, Plan
+
+        if self.boosting is None:
+            return Plan.calibrate(**self.plan_arguments(schema.units))
+        return BoostPlan.calibrate(
+            epsilon=self.epsilon,
+            delta=self.delta,
+            units=schema.units,
+            test=self.test,
+            columns=len(schema.features(self.features)),
+            rounds=self.boosting.rounds,
+        )
 
     def plan_arguments(self, units: int) -> dict[str, Any]:
         """The keyword arguments of ``Plan.calibrate`` for a data set of ``units`` declared people."""
@@ -238,7 +315,7 @@ def build(recipe: Recipe, encoding: Encoding) -> nn.Module:
     """The recipe's module: inputs ``(B, encoding.width)``, logits ``(B, classes)``.
 
     Raises:
-        BadFile: The target has no classes; recipes train classifiers.
+        BadFile: The target has no classes, or other than two for an ``ebm``; recipes train classifiers.
     """
     if len(encoding.classes) < 2:
         raise BadFile(
@@ -246,6 +323,10 @@ def build(recipe: Recipe, encoding: Encoding) -> nn.Module:
             where="recipe: model.kind",
             fix="choose a category or boolean target, or train with your own loop",
         )
+    if recipe.boosting is not None:
+        from pellucid.train.additive import Additive
+
+        return Additive(encoding, recipe.boosting.bins)
     widths = [encoding.width, *recipe.hidden]
     layers: list[nn.Module] = []
     for wide, narrow in itertools.pairwise(widths):
@@ -270,6 +351,15 @@ def fit(model: PrivateModel, optimizer: PrivateOptimizer, batches: Batches, sche
         optimizer.zero_grad()
         loss(model(x), y).backward()
         optimizer.step()
+
+
+def _features(table: Dotted) -> tuple[str, ...] | None:
+    features = table.get("data.features", None, optional=True)
+    if features is None:
+        return None
+    if isinstance(features, list | tuple) and features and all(isinstance(name, str) for name in features):
+        return tuple(features)
+    raise table.bad("data.features", "this must be a list of column names; leave it out for the default")
 
 
 def _positive(value: object) -> bool:
