@@ -100,6 +100,11 @@ def main(root: Path) -> None:
     accuracy = proved["evaluation"]["accuracy"]
     print(f"accuracy {accuracy['value']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}] on held-out names")
     print(f"epsilon {proved['privacy']['epsilon']:g} at delta {proved['privacy']['delta']:g}, {plan.steps} steps")
+    explained = proved["explanation"]
+    words = sorted(TOKENS, key=lambda name: -explained["shapley"][name]["value"])[:3]
+    print(f"explained by {explained['method'].replace('_', ' ')}; most important places: {', '.join(words)}")
+    assert explained["method"] == "layer_integrated_gradients", "a rounded number of a word has no gradient"
+    assert explained["completeness_gap"] <= 0.01
     assert proved["privacy"]["epsilon"] <= 3
     assert accuracy["low"] > 0.83, "better than looking for one word"
 

@@ -262,3 +262,16 @@ def test_bad_input_is_refused(people, sample, linear) -> None:
         measure_robustness(linear, x * float("nan"), y, people)
     with pytest.raises(BadData, match="7 slots"):
         measure_robustness(linear, x[:, :-1], y, people)
+
+
+def test_a_model_without_a_gradient_is_attacked_by_nothing_and_measured_in_all_else(people, sample) -> None:
+    class Rounded(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (4 * x).round().detach() @ torch.tensor([3.0, 1.5, 0.0, -1.0, 0.0, 0.0, 0.0])
+
+    found = measure_robustness(Rounded(), *sample, people)
+    assert found.fgsm == found.pgd == ()
+    assert "fgsm" not in found.values()
+    assert found.noise
+    assert found.corruption
+    assert found.missing

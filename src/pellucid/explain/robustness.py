@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pellucid.errors import BadData
+from pellucid.errors import BadData, UnsupportedModel
 from pellucid.evidence import Estimate, Evidence, Subject
 from pellucid.explain.intervals import ROUNDING, rate, versions
 from pellucid.explain.model import CHUNK, check_rows, device_of, frozen, outputs, scored, untouched
@@ -30,6 +30,7 @@ CORRUPTION: Final = (0.0, 0.1, 0.25, 0.5, 1.0)
 ATTACK: Final = (0.0, 0.01, 0.025, 0.05, 0.1)
 STEPS: Final = 10
 RANGE: Final = 2.0  # width of a declared range in encoded units
+SMOOTH: Final = "keep rounding, argmax and detach out of forward"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ class Robustness:
         missing: By column, with that column unknown for everybody.
         noise: By standard deviation of normal noise on every number.
         corruption: By chance of each column of a row to be another person's.
-        fgsm: By largest change of each number, one step along the sign of the gradient. Empty without numbers.
+        fgsm: By largest change of each number, one step along the sign of the gradient. Empty without numbers,
+            or where the model has no gradient.
         pgd: By largest change of each number, best of several projected steps. Empty without numbers.
         steps: Steps of ``pgd``.
         seed: Public.
@@ -179,7 +181,12 @@ def measure_robustness(
         return tuple((float(strength), on(change(strength))) for strength in strengths)
 
     def attacked(how: Callable[..., Tensor], **options: int) -> Curve:
-        return curve(attack, lambda s: how(twin, x, y, numbers, s * RANGE, chunk=chunk, **options)) if moving else ()
+        try:
+            return (
+                curve(attack, lambda s: how(twin, x, y, numbers, s * RANGE, chunk=chunk, **options)) if moving else ()
+            )
+        except UnsupportedModel:  # rounding or a lookup in the model: there is no direction to move along
+            return ()
 
     return Robustness(
         clean=on(x),
@@ -302,6 +309,8 @@ def _worst(wrongness: _Wrongness, x: Tensor, y: Tensor, free: Tensor, eps: float
     def at(row: Tensor) -> tuple[Tensor, Tensor]:
         row = row.detach().requires_grad_()
         wrong = wrongness(row, y)
+        if not wrong.requires_grad:
+            raise UnsupportedModel("the model has no gradient with respect to its input", where="model", fix=SMOOTH)
         (gradient,) = torch.autograd.grad(wrong.sum(), row)
         return wrong.detach(), gradient.sign()
 

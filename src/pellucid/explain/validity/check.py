@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from pellucid.errors import BadData
@@ -210,7 +211,7 @@ def check_validity(
             model,
             rows,
             again(model, rows, whole),
-            baseline=explanation.attribution.origin,
+            baseline=_row(whole.origin, rows),
             fields=Fields.of(encoding),
             seed=seed,
             public=public,
@@ -242,6 +243,12 @@ def top_overlap(left: Floats, right: Floats, count: int = 3) -> float:
     count = min(count, left.size)
     both = set(np.argsort(-left, kind="stable")[:count]) & set(np.argsort(-right, kind="stable")[:count])
     return len(both) / count
+
+
+def _row(origin: Tensor, rows: Tensor) -> Tensor:
+    """The baseline as a row; zeros, the midpoint of every range, where attributions start at a padding token."""
+    fits = origin.shape == rows.shape[1:] and origin.dtype == rows.dtype
+    return origin if fits else torch.zeros_like(rows[0])
 
 
 def _mean_correlation(left: Floats, right: Floats) -> float | None:
