@@ -113,7 +113,7 @@ def test_the_exact_count_of_people_is_nowhere(tmp_path: Path) -> None:
     model = load(auditor, "tiny")
     model.evaluate()
     model.attack()
-    held_out = len(model._held_out()[0])
+    held_out = len(model.held_out()[0])
     # what ends in zero may stand there: published counts are rounded down to ten
     counts = [count for count in (ROWS, held_out, ROWS - held_out) if count % 10]
     word = "[0-9A-Za-z.+/=]"  # not inside a digest, a key or a decimal

@@ -11,9 +11,10 @@ from torch import nn
 from pellucid.errors import BadFile, Misuse
 from pellucid.evidence import canonical, parse_canonical
 from pellucid.privacy import Plan
-from pellucid.schema import Code, Encoding
+from pellucid.schema import Code, Encoding, Schema
 from pellucid.train import Recipe, architecture, build, fit, private
 from pellucid.train.adam import DPAdamBC
+from pellucid.train.additive import Additive
 from pellucid.train.recipes import SCHEDULES
 from pellucid.train.schedules import factor
 
@@ -272,10 +273,13 @@ def test_fit_takes_every_step_of_the_plan_and_learns() -> None:
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_shipped_recipe_can_be_planned_and_built(path: Path) -> None:
     recipe = Recipe.read(path)
-    plan = Plan.calibrate(**recipe.plan_arguments(32_000))
+    schema = Schema.read(SHIPPED.parent / "schemas" / "applicants.toml")
+    plan = recipe.make_plan(schema)
     assert plan.epsilon <= recipe.epsilon
-    made = recipe.make_optimizer(build(recipe, ENCODING), plan)
-    assert made.param_groups[0]["lr"] == recipe.learning_rate
+    module = build(recipe, Encoding.of(schema, recipe.features))
+    assert isinstance(module, Additive) == (recipe.kind == "ebm")
+    if isinstance(plan, Plan):
+        assert recipe.make_optimizer(module, plan).param_groups[0]["lr"] == recipe.learning_rate
 
 
 def test_the_shipped_recipe_of_the_demo_is_what_it_was() -> None:

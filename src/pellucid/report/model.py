@@ -10,7 +10,7 @@ from pellucid.report.blocks import ABSENT, Cell, Table, Tone, Verdict, View, tex
 from pellucid.report.figures import exact, fixed, plain
 from pellucid.report.inputs import ReportInput
 from pellucid.report.reading import Reader
-from pellucid.report.sections import appendix, explanation, governance, making, privacy, quality
+from pellucid.report.sections import appendix, errors, explanation, governance, making, privacy, quality
 
 __all__ = ["verdict", "view"]
 
@@ -23,8 +23,11 @@ _SECTIONS: Final = (
     quality.performance,
     quality.subgroups,
     quality.calibration,
+    errors.errors,
     explanation.explanation,
     explanation.validity,
+    errors.robustness,
+    errors.expectations,
     governance.decisions,
     appendix.evidence_index,
     appendix.verify,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from pellucid.report.blocks import Block, Cell, Figure, Prose, Section, Table, text
 from pellucid.report.charts import Bar, Bars
@@ -14,13 +15,33 @@ from pellucid.report.sections.absent import not_measured
 __all__ = ["explanation", "validity"]
 
 _ERROR: Final = "attribution_standard_error"
+_SHOWN: Final = (
+    *("method", "baseline", "importance", "attribution", "completeness_gap", "importance_method"),
+    *("shapley", "effects", "surrogate"),
+)
 _VALIDITY: Final = {
     "completeness_gap_max": "Greatest completeness gap (0 is exact)",
     "agreement.spearman": "Rank agreement of attribution and importance (Spearman, 1 is the same order)",
     "randomisation.spearman": "Rank agreement with a model whose last layer was drawn anew (should be small)",
     "randomisation.spearman_absolute": "The same by size alone, whatever the sign (should be small)",
     "agreement.top3": "Share of the three most important columns that both name",
+    "agreement.rows.spearman": "Rank agreement, person by person, of attribution and Shapley values",
+    "agreement.rows.sign": "Share of signs in which both agree",
+    "agreement.rows.top": "Share of each person's three strongest columns that both name",
+    "agreement.rows.top_by_chance": "The same by chance",
+    "randomisation.average": "Rank agreement with models drawn anew layer by layer (below 0.5 passes)",
+    "randomisation.cascade": "Rank agreement with a model drawn anew as a whole",
+    "randomisation.cascade_absolute": "The same by size alone",
+    "randomisation.passes": "Does the explanation depend on what was learned?",
+    "faithfulness.deletion": "Taking the strongest columns away first, against random orders (above 0 is better)",
+    "faithfulness.insertion": "Putting the strongest columns in first, against random orders (above 0 is better)",
+    "sensitivity.largest": "Greatest change under small moves of the input, relative (small is better)",
+    "sensitivity.average": "Mean change under small moves of the input, relative",
+    "stability.verdict": "May the ranking be read over several trainings?",
+    "leakage.auc": "Membership from explanations (0.5 is nothing)",
+    "leakage.leaks": "Do explanations give membership away?",
 }
+_CURVES: Final = ("curves", "stages")  # long, and for those who read the JSON
 
 
 def explanation(report: ReportInput) -> Section:
@@ -64,9 +85,10 @@ def explanation(report: ReportInput) -> Section:
     if attribution is not None and attribution.values:
         errors = Reader(evidence.error, evidence.coverage, "explanation.error")
         blocks.append(_attribution(attribution, errors))
-    blocks += others(
-        evidence, "method", "baseline", "importance", "attribution", "completeness_gap", "importance_method"
-    )
+    blocks += _shapley(reader)
+    blocks += [_effect(effect, number) for number, effect in enumerate(reader.readers("effects"), 1)]
+    blocks += _surrogate(reader)
+    blocks += others(evidence, *_SHOWN)
     blocks.append(how_table(evidence, _ERROR))
     return Section("explanations", title, question, "shown", tuple(blocks))
 
@@ -77,7 +99,8 @@ def validity(report: ReportInput) -> Section:
     evidence = report.last("validity")
     if evidence is None:
         return not_measured("validity", title, question, "validity", "pellucid explain leaves it.")
-    lines = tuple((text(_VALIDITY.get(name, name)), cell) for name, cell in flatten(evidence.values, evidence.coverage))
+    found = flatten(_short(evidence.values), evidence.coverage)
+    lines = tuple((text(_VALIDITY.get(name, name)), cell) for name, cell in found)
     notes = (
         "A small gap says that the attributions add up; it does not say that they name causes.",
         "Where two methods disagree on the order of the columns, no single order should be quoted.",
@@ -88,6 +111,12 @@ def validity(report: ReportInput) -> Section:
         blocks.append(Table("validity-table", "Tests of the explanation", ("Test", "Value"), lines, "facts"))
     blocks.append(how_table(evidence))
     return Section("validity", title, question, "shown", tuple(blocks))
+
+
+def _short(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` without the curves, which are in the evidence itself."""
+    short = {name: _short(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+    return {name: value for name, value in short.items() if name not in _CURVES}
 
 
 def _attribution(attribution: Reader, errors: Reader) -> Figure:
@@ -104,6 +133,68 @@ def _attribution(attribution: Reader, errors: Reader) -> Figure:
     chart = Bars("attribution", "Attribution of each column", "attribution", tuple(bars))
     columns = ("Column", "Attribution", "Standard error")
     return Figure(chart, Table("attribution", "Attribution by column", columns, tuple(rows)))
+
+
+def _shapley(reader: Reader) -> list[Block]:
+    """How strongly each column moves single answers."""
+    shapley = reader.reader("shapley")
+    if shapley is None or not shapley.values:
+        return []
+    found = {name: shapley.measure(name) for name in shapley.values}
+    ordered = [(name, measured) for name, measured in sorted(found.items(), key=_by_size) if measured is not None]
+    bars = tuple(Bar(plain(name), m.value, m.low, m.high) for name, m in ordered)
+    rows = tuple((text(name), shapley.estimate(name), shapley.units(name)) for name, _ in ordered)
+    columns = ("Column", "Shapley values, root mean square (95 % interval)", "Units")
+    table = Table("shapley", "Shapley values by column", columns, rows)
+    return [Figure(Bars("shapley", "How strongly each column moves answers", "log-odds", bars), table)]
+
+
+def _effect(effect: Reader, number: int) -> Block:
+    """How answers move along one column."""
+    name = plain(str(effect.get("field")))
+    points, curve = effect.get("points") or (), "accumulated_local_effects"
+    key = curve if effect.get(curve) is not None else "change"
+    estimates = effect.readers(key)
+    rows = tuple(
+        (text(_point(point)), Reader({"at": dict(estimate.values)}, effect.coverage, effect.where).estimate("at"))
+        for point, estimate in zip(points, estimates, strict=False)
+    )
+    how = "accumulated local effects" if key == curve else "change from the first"
+    columns = ("At (encoded)", "Log-odds (95 % interval)")
+    return Table(f"effect-{number}", f"How answers move along {name}: {how}", columns, rows)
+
+
+def _point(point: object) -> str:
+    if isinstance(point, list | tuple):
+        return f"value {point.index(1) + 1}" if 1 in point else "none"
+    return f"{point:.3g}" if isinstance(point, int | float) else plain(str(point))
+
+
+def _surrogate(reader: Reader) -> list[Block]:
+    """A simple model of the model, and whether it may be read in its place."""
+    surrogate = reader.reader("surrogate")
+    if surrogate is None:
+        return []
+    trusted = surrogate.get("faithful") is True
+    said = "may be read in its place" if trusted else "must not be read in its place"
+    facts = Table(
+        "surrogate",
+        "A shallow model of the model",
+        ("What", "Value"),
+        (
+            (text("Share of the scores that it explains (R²)"), surrogate.estimate("r2")),
+            (text("Decisions that it shares"), surrogate.estimate("agreement")),
+        ),
+        "facts",
+    )
+    blocks: list[Block] = [Prose(f"A shallow model of the model {said}.", tone="" if trusted else "open"), facts]
+    rules = tuple(
+        (rule.words("if"), rule.exact("log_odds"), rule.exact("share")) for rule in surrogate.readers("rules")
+    )
+    if rules:
+        columns = ("If", "Log-odds", "Share of people")
+        blocks.append(Table("surrogate-rules", "What the shallow model says", columns, rules))
+    return blocks
 
 
 def _gap(reader: Reader) -> str:

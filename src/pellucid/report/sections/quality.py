@@ -11,7 +11,7 @@ from pellucid.report.inputs import ReportInput
 from pellucid.report.reading import Reader, how_table, others
 from pellucid.report.sections.absent import not_measured
 
-__all__ = ["calibration", "performance", "subgroups"]
+__all__ = ["anchor", "calibration", "performance", "subgroups"]
 
 _EXPLAIN: Final = "run.evaluate() or pellucid explain leaves it."
 _RATES: Final = (
@@ -89,7 +89,7 @@ def subgroups(report: ReportInput) -> Section:
 
 
 def _column(name: str, column: Reader) -> list[Block]:
-    shown, key = plain(name), _anchor(name)
+    shown, key = plain(name), anchor(name)
     gaps = Table(
         f"gaps-{key}",
         f"Gaps by {shown}",
@@ -177,6 +177,6 @@ def _bare(reader: Reader, path: str) -> Cell:
     return Cell(cell.text.removesuffix(" (no interval)"), cell.value, cell.coverage, cell.tone)
 
 
-def _anchor(name: str) -> str:
+def anchor(name: str) -> str:
     """An id for any name: letters and digits stay, the rest is its code point."""
     return "".join(c if c.isascii() and c.isalnum() else f"-{ord(c):x}-" for c in name)
