@@ -122,3 +122,27 @@ def test_an_expectation_says_what_it_is_about_and_why(report: Make) -> None:
     assert "met" in said
     assert "monotone, column age" in said
     assert "the branch says so" in said
+
+
+def test_groups_that_differ_are_rows_and_none_is_said_in_words(sample: Make) -> None:
+    def made(found: bool) -> Any:
+        difference = {
+            "column": "gender",
+            "group": "Female",
+            "metric": "accuracy",
+            "difference": estimate(0.1),
+            "p": 0.001,
+            "q": 0.01,
+            "found": found,
+        }
+        values = {
+            "columns": {"gender": {"groups": [], "suppressed": []}},
+            "disparities": {"level": 0.1, "tested": 1, "found": int(found), "differences": [difference]},
+        }
+        plain = sample(without=("fairness",))
+        item = Evidence("fairness", plain.subject, values, {"seed": 0}, "uncovered", tier="auditor")
+        return part(sample(evidence=(*plain.evidence, item)), "subgroups")
+
+    assert "Female" in cells(made(found=True))
+    assert "Female" not in cells(made(found=False))
+    assert any("No group differs" in block.text for block in made(found=False).blocks if isinstance(block, Prose))

@@ -83,9 +83,36 @@ def subgroups(report: ReportInput) -> Section:
         column = columns.reader(name)
         if column is not None:
             blocks += _column(name, column)
-    blocks += others(evidence, "columns", "minimum_cell")
+    crossed = reader.reader("intersections")
+    for name in sorted(crossed.values if crossed is not None else ()):
+        column = None if crossed is None else crossed.reader(name)
+        if column is not None:
+            blocks += _column(name, column)
+    blocks += _disparities(reader)
+    blocks += others(evidence, "columns", "minimum_cell", "intersections", "disparities")
     blocks.append(how_table(evidence))
     return Section("subgroups", title, question, "shown", tuple(blocks))
+
+
+def _disparities(reader: Reader) -> list[Block]:
+    """Groups whose rates differ from the other groups' by more than chance, over all that were tested."""
+    disparities = reader.reader("disparities")
+    if disparities is None:
+        return []
+    tested, level = disparities.exact("tested").text, disparities.number("level")
+    chance = "" if level is None else f" about {exact(round(100 * level, 6))} % of these may be chance"
+    rows = tuple(
+        (*(item.words(key) for key in ("column", "group", "metric")), item.estimate("difference"), item.exact("q"))
+        for item in disparities.readers("differences")
+        if item.get("found") is True
+    )
+    if not rows:
+        return [Prose(f"No group differs from the others by more than chance, of {tested} differences tested.")]
+    columns = ("Column", "Group", "Rate", "Difference from the other groups (95 % interval)", "q")
+    note = Prose(
+        f"Of {tested} differences between a group and the others of its column, those that were found;{chance}."
+    )
+    return [note, Table("disparities", "Groups that differ", columns, rows)]
 
 
 def _column(name: str, column: Reader) -> list[Block]:
@@ -154,9 +181,38 @@ def calibration(report: ReportInput) -> Section:
             blocks.append(Figure(chart, table))
         else:
             blocks.append(table)
-    blocks += others(evidence, "ece", "brier", "bins")
+    blocks += _split(reader)
+    by = reader.reader("columns")
+    for name in sorted(by.values if by is not None else ()):
+        column = None if by is None else by.reader(name)
+        if column is not None:
+            blocks.append(_by_group(name, column))
+    blocks += others(evidence, "ece", "brier", "bins", "split", "columns")
     blocks.append(how_table(evidence))
     return Section("calibration", title, question, "shown", tuple(blocks))
+
+
+def _split(reader: Reader) -> list[Block]:
+    """What the Brier score is made of."""
+    split = reader.reader("split")
+    if split is None:
+        return []
+    parts = (
+        ("reliability", "Reliability: distance of predicted from observed rates (0 is best)"),
+        ("resolution", "Resolution: how far predictions part people (more is better)"),
+        ("uncertainty", "Uncertainty: what nobody could predict away"),
+        ("within_bins", "Left within bins"),
+    )
+    rows = tuple((text(label), split.estimate(key)) for key, label in parts)
+    return [Table("brier-split", "What the Brier score is made of", ("Part", "Estimate"), rows)]
+
+
+def _by_group(name: str, column: Reader) -> Table:
+    shown = plain(name)
+    rows = tuple((group.words("group"), group.estimate("ece")) for group in column.readers("groups"))
+    rows += tuple((text(group), text("suppressed", "open")) for group in column.texts("suppressed") or ())
+    columns = ("Group", "Expected calibration error")
+    return Table(f"calibration-{anchor(name)}", f"Calibration by {shown}", columns, rows)
 
 
 def _bars(groups: list[Reader], rate: str) -> tuple[Bar, ...]:
