@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from pathlib import Path
 
 from pellucid.cli.common import Verbs, common, formatter, next_step, open_project, print_json
@@ -62,9 +63,11 @@ def _leave(options: argparse.Namespace, verbs: tuple[str, ...], expectations: Pa
             told |= {"unmeasured": trained.unmeasured} if trained.unmeasured else {}
             print_json({"model": trained.subject.name, "digest": trained.subject.sha256, "evidence": kinds, **told})
         else:
-            say(f"{trained.subject.name}: evidence of {', '.join(kinds)}, signed by {project.acting}")
+            left = f"{trained.subject.name}: evidence of {', '.join(kinds)}, signed by {project.acting}"
+            say(textwrap.fill(left, 80, subsequent_indent="  "))
             for kind, reason in trained.unmeasured.items():
-                say(f"  {kind}: unmeasured: {reason}")
+                said = f"{kind}: unmeasured: {reason}"
+                say(textwrap.fill(said, 80, initial_indent="  ", subsequent_indent="    "))
             for word in ("met", "not met", "unmeasured"):
                 names = [name for name, found in status.items() if found == word]
                 if names:
