@@ -135,4 +135,6 @@ if __name__ == "__main__":
     dist.init_process_group("gloo")
     verb, how, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     {"sums": sums, "noise": noise, "lost": lost}[verb](how, folder)
+    dist.barrier()  # nobody leaves while another still talks
     dist.destroy_process_group()
+    os._exit(0)  # threads of gloo may outlive the group, and abort an orderly end
