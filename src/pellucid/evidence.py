@@ -75,6 +75,7 @@ KINDS: Final[Mapping[str, Mapping[int, frozenset[str]]]] = {
     "attack": {1: frozenset({"epsilon_lower"})},
     "tuning": {1: frozenset()},
     "review": {1: frozenset({"verdict"})},
+    "card": {1: frozenset({"file"})},
     "uncertainty": {1: frozenset({"alpha", "coverage"})},
     "labels": {1: frozenset({"rate"})},
     "counterfactual": {1: frozenset({"person", "status"})},

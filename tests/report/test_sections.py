@@ -216,7 +216,7 @@ def test_redactions_name_what_was_suppressed(sample: Make) -> None:
 def test_human_parts_are_missing_until_people_write_them(sample: Make) -> None:
     part = section(sample(), "intended-use")
     assert part.status == "missing"
-    assert {row[1].text for row in table(part, "intended-use-parts").rows} == {"missing"}
+    assert {row[1].text for row in table(part, "written-intended_use").rows} == {"missing"}
 
 
 def test_every_kind_of_evidence_is_listed(sample: Make) -> None:

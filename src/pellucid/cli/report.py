@@ -27,11 +27,13 @@ def add(verbs: Verbs) -> None:
 
 def act(options: argparse.Namespace) -> int:
     """Run the verb. A report of a model that may not be released is a report all the same: exit 0."""
-    from pellucid.console import say
+    from pellucid.console import note, say
     from pellucid.project import publish
 
     with open_project(options) as project:
         made = publish.report(project, options.model, tier=options.tier, out=options.out, policy=options.policy)
+    if made.notice:
+        note(f"notice: {made.notice}")
     if options.json:
         print_json({"html": str(made.html), "json": str(made.json), "bundle": str(made.bundle)})
     else:

@@ -44,5 +44,6 @@ def act(options: argparse.Namespace) -> int:
         say(f"  owner's key, for whoever verifies   {options.dir / 'owner.pub'}")
         say(f"  who may do what                     {options.dir / 'policies' / 'access.cedar'}")
         say(f"  what a release must meet            {options.dir / 'policies' / 'release.toml'}")
+        say(f"  what only people can say            {options.dir / 'model.toml'}")
         say(f"next: {command('seal', 'NAME', 'FILE', '--schema', 'SCHEMA.toml', project=options.dir)}")
     return 0

@@ -40,13 +40,16 @@ def measure(trained: Trained) -> list[Evidence]:
     measured too.
 
     Raises:
+        BadFile: The example in ``model.toml`` does not fit the schema.
         BadData: There are too few held-out people.
         UnsupportedModel: The model cannot be asked, or answers for more than two classes.
     """
     import torch
 
     from pellucid import explain
+    from pellucid.project import showing
 
+    case = showing.example(trained)  # first: a wrong file is refused before anybody is looked at
     x, y = trained.held_out()
     fields, some = explain.Fields.of(trained.encoding), x[:EXPLAINED]
     attribution = _attribution(trained, x)
@@ -74,7 +77,8 @@ def measure(trained: Trained) -> list[Evidence]:
         stability=_stability(trained, importance),
         members=trained.rows()[0][torch.from_numpy(~test)] if attribution.steps else None,
     )
-    return [explanation.evidence(trained.subject), validity.evidence(trained.subject)]
+    shown = showing.described(explanation.evidence(trained.subject), attribution, x, trained.encoding.codes, case)
+    return [shown, validity.evidence(trained.subject)]
 
 
 def _attribution(trained: Trained, x: torch.Tensor) -> Attribution:

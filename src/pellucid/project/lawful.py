@@ -15,12 +15,12 @@ from pellucid.errors import Tampered
 from pellucid.keys import VerifyKey
 from pellucid.log.entries import Entry
 
-__all__ = ["TRUST", "Standing"]
+__all__ = ["SIGNERS", "TRUST", "Standing"]
 
 _MAKES: Final = frozenset({"dataset", "training", "privacy", "provenance", "tuning", "unsafe"})
 _MAKERS: Final = frozenset({"owner", "scientist"})
 _KEEPERS: Final = frozenset({"owner", "steward"})
-_SIGNERS: Final = frozenset({"owner", "steward", "scientist", "auditor"})
+SIGNERS: Final = frozenset({"owner", "steward", "scientist", "auditor"})
 TRUST: Final = frozenset({"genesis", "role-key", "grant", "revoke", "adopt"})
 
 
@@ -139,7 +139,7 @@ class Standing:
             return "there is no such run"
         if evidence.kind in _MAKES:
             return None if entry.signer.line == maker else "not signed by whoever reserved the run"
-        return None if roles & _SIGNERS else "this role signs no evidence"
+        return None if roles & SIGNERS else "this role signs no evidence"
 
     def _take(self, entry: Entry) -> None:
         body: Any = entry.body

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pellucid.errors import BadFile, Misuse, UnknownName, nearest
 from pellucid.keys import identity_name
+from pellucid.project import card
 from pellucid.schema import read_toml
 
 __all__ = ["Layout", "find"]
@@ -70,6 +71,7 @@ class Layout:
             f'[project]\nname = "{name}"\n\n[log]\nurl = "sqlite:///log/log.sqlite"   # relative to this file\n',
             encoding="utf-8",
         )
+        (root / card.FILE).write_text(card.template(), encoding="utf-8")
         (root / ".gitignore").write_text("identities/\ndata/\nmodels/\nlog/\nruns/\n", encoding="utf-8")
         return cls.read(root)
 

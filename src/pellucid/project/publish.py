@@ -16,7 +16,7 @@ from pellucid.errors import NotAdopted, PellucidError, Tampered
 from pellucid.evidence import TIERS, Evidence, Tier, parse_canonical
 from pellucid.keys import VerifyKey, b64
 from pellucid.log.entries import Entry
-from pellucid.project import data
+from pellucid.project import card, data
 from pellucid.project.model import model_resource, models, resolve, trained_on
 from pellucid.project.project import ACCESS_POLICY, ACCESS_SCHEMA, Project
 
@@ -124,6 +124,7 @@ class Published:
     json: Path
     bundle: Path
     summary: str
+    notice: str | None = None
 
 
 def report(
@@ -133,12 +134,14 @@ def report(
 
     Raises:
         Denied: Who acts may not have reports of this model.
+        BadFile: ``model.toml`` is not of its form.
         Tampered, NotTrusted: Its own evidence does not verify, so there is nothing to report.
     """
     label = resolve(project, model)
     training = next(e for e in models(project)[label] if e.kind == "training")
     sealed = data.dataset(project, trained_on(training)[0])
     project.decide("report", model_resource(label, sealed), training.values["purpose"])
+    notice = card.publish(project, training.subject)
     made = bundle(project, label, tier=tier)
     folder = out or project.layout.root / "reports" / label
     folder.mkdir(parents=True, exist_ok=True)
@@ -148,7 +151,7 @@ def report(
         if name in paths:
             write_whole(paths[name], content)
     return Published(
-        paths["report.html"], paths["report.json"], paths["bundle.json"], published["summary"].decode("utf-8")
+        paths["report.html"], paths["report.json"], paths["bundle.json"], published["summary"].decode("utf-8"), notice
     )
 
 

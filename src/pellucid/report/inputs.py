@@ -21,7 +21,7 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _OF_THE_MODEL: Final = frozenset(
     {
         *("training", "privacy", "provenance", "evaluation", "fairness", "calibration", "slices", "explanation"),
-        *("validity", "robustness", "attack"),
+        *("validity", "robustness", "attack", "card"),
     }
 )
 _SMALLEST_CELL: Final = 10

@@ -10,13 +10,13 @@ from pellucid.report.blocks import ABSENT, Cell, Table, Tone, Verdict, View, tex
 from pellucid.report.figures import exact, fixed, plain
 from pellucid.report.inputs import ReportInput
 from pellucid.report.reading import Reader
-from pellucid.report.sections import appendix, errors, explanation, governance, making, privacy, quality
+from pellucid.report.sections import appendix, errors, explanation, governance, making, people, privacy, quality
 
 __all__ = ["verdict", "view"]
 
 _SECTIONS: Final = (
     governance.identity,
-    governance.intended_use,
+    people.intended_use,
     making.data,
     making.model,
     privacy.privacy,

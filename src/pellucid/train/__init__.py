@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pellucid.train.averaging import MovingAverage
     from pellucid.train.batches import Batches
     from pellucid.train.doctor import diagnose, examine
-    from pellucid.train.encode import encode_features, encode_target
+    from pellucid.train.encode import encode_features, encode_row, encode_target
     from pellucid.train.engine import ENGINE, PrivateModel, PrivateOptimizer, private, standard
     from pellucid.train.factory import Factory, load_factory
     from pellucid.train.features import Scattering, extract
@@ -43,6 +43,7 @@ __all__ = [
     "chain",
     "diagnose",
     "encode_features",
+    "encode_row",
     "encode_target",
     "examine",
     "extract",
@@ -68,7 +69,7 @@ _HOME = {
     "averaging": ("MovingAverage",),
     "batches": ("Batches",),
     "doctor": ("diagnose", "examine"),
-    "encode": ("encode_features", "encode_target"),
+    "encode": ("encode_features", "encode_row", "encode_target"),
     "engine": ("ENGINE", "PrivateModel", "PrivateOptimizer", "private", "standard"),
     "factory": ("Factory", "load_factory"),
     "features": ("Scattering", "extract"),

@@ -8,6 +8,7 @@ and never the value.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["encode_features", "encode_target"]
+__all__ = ["encode_features", "encode_row", "encode_target"]
 
 CHUNK: Final = 65_536  # rows at a time, so that the temporaries stay within the cache and a few MiB
 
@@ -49,6 +50,17 @@ def encode_features(table: pa.Table, encoding: Encoding) -> torch.Tensor:
             chunk = column.slice(start, CHUNK)
             _write(out[start : start + CHUNK, places[code.column]], chunk, code)
     return torch.from_numpy(out)
+
+
+def encode_row(values: Mapping[str, Any], encoding: Encoding) -> torch.Tensor:
+    """One made-up row as float32 of shape ``(1, encoding.width)``; ``values`` by column, whatever else it holds.
+
+    Raises:
+        BadData: As :func:`encode_features`.
+    """
+    import pyarrow as pa
+
+    return encode_features(pa.table({name: [value] for name, value in values.items()}), encoding)
 
 
 def encode_target(table: pa.Table, encoding: Encoding) -> torch.Tensor:

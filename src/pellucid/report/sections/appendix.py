@@ -15,7 +15,7 @@ __all__ = ["coverage", "evidence_index", "glossary", "redactions", "verify"]
 _SHOWN_ABOVE: Final = frozenset(
     {
         *("dataset", "training", "privacy", "provenance", "evaluation", "fairness", "calibration", "explanation"),
-        *("validity", "attack", "review", "slices", "uncertainty", "labels", "robustness", "expectation"),
+        *("validity", "attack", "review", "slices", "uncertainty", "labels", "robustness", "expectation", "card"),
     }
 )
 _WORDS: Final = (

@@ -7,10 +7,10 @@ from typing import Final
 from pellucid.report.blocks import ABSENT, Block, Cell, Prose, Section, Table, Verbatim, text
 from pellucid.report.figures import exact, plain
 from pellucid.report.inputs import DecisionLine, ReportInput
-from pellucid.report.reading import Reader, flatten, how_table, others
+from pellucid.report.reading import Reader, how_table, others
 from pellucid.report.sections.absent import not_measured
 
-__all__ = ["decisions", "identity", "intended_use"]
+__all__ = ["decisions", "identity"]
 
 _KEY_RELEASE: Final = {
     "member": (
@@ -22,15 +22,6 @@ _KEY_RELEASE: Final = {
         "Without its decision there is no key, so purpose, budget and record are enforced as well."
     ),
 }
-_BY_PEOPLE: Final = (
-    ("Intended purpose and users", "What the model is for, who uses it, and on whom"),
-    ("Uses that are ruled out", "What it must not be used for, and foreseeable misuse"),
-    ("Lawful basis and impact assessment", "Why the processing is lawful, necessary and proportionate"),
-    ("Origin of the data and of its labels", "How and from whom it was collected, known gaps"),
-    ("Choice of thresholds", "Why the numbers required here fit the harm"),
-    ("Human oversight", "Who may stop or overrule the model, and how they were trained"),
-    ("Remaining risks", "What is known and accepted, by whom"),
-)
 
 
 def identity(report: ReportInput) -> Section:
@@ -99,27 +90,6 @@ def identity(report: ReportInput) -> Section:
         blocks += others(evidence, *shown)
         blocks.append(how_table(evidence))
     return Section("identity", title, question, "shown", tuple(blocks))
-
-
-def intended_use(report: ReportInput) -> Section:
-    """What only people can say: shown as missing; signed human reviews where there are some."""
-    title, question = "Intended use and human judgement", "What is it for, and what did people decide?"
-    rows = tuple((text(what), text("missing", "open"), text(means)) for what, means in _BY_PEOPLE)
-    blocks: list[Block] = [
-        Prose("These parts cannot be filled from a run. Until a person writes them, they are missing."),
-        Table("intended-use-parts", "Parts that people write", ("Part", "Status", "What belongs there"), rows, "cards"),
-    ]
-    reviews = report.every("review")
-    if reviews:
-        lines = [
-            (text(f"review {i}: {name}"), cell)
-            for i, review in enumerate(reviews, 1)
-            for name, cell in flatten(review.values, review.coverage)
-        ]
-        blocks.append(Table("reviews", "Signed human reviews", ("What", "Value"), tuple(lines), "facts"))
-    else:
-        blocks.append(Prose("No signed human review is in the bundle.", tone="open"))
-    return Section("intended-use", title, question, "missing", tuple(blocks))
 
 
 def decisions(report: ReportInput) -> Section:
