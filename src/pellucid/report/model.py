@@ -10,7 +10,17 @@ from pellucid.report.blocks import ABSENT, Cell, Table, Tone, Verdict, View, tex
 from pellucid.report.figures import exact, fixed, plain
 from pellucid.report.inputs import ReportInput
 from pellucid.report.reading import Reader
-from pellucid.report.sections import appendix, errors, explanation, governance, making, people, privacy, quality
+from pellucid.report.sections import (
+    appendix,
+    errors,
+    explanation,
+    governance,
+    making,
+    people,
+    privacy,
+    quality,
+    regulation,
+)
 
 __all__ = ["verdict", "view"]
 
@@ -29,6 +39,7 @@ _SECTIONS: Final = (
     errors.robustness,
     errors.expectations,
     governance.decisions,
+    regulation.regulation,
     appendix.evidence_index,
     appendix.verify,
     appendix.coverage,
