@@ -51,6 +51,25 @@ sensitivity = "personal"
 """
 
 
+def test_the_rows_of_a_person_are_declared_and_part_of_the_digest() -> None:
+    """And a schema that declares nothing of them has the digest that it always had."""
+    plain = Schema.parse(GOOD)
+    assert (plain.rows_per_unit, plain.rows) == (None, None)
+    assert not {"rows_per_unit", "rows"} & plain.document()["dataset"].keys()
+    text = GOOD.replace("units = 1000", 'unit = "id"\nunits = 1000\nrows_per_unit = 4\nrows = 2500')
+    schema = Schema.parse(text)
+    assert (schema.rows_per_unit, schema.rows) == (4, 2500)
+    assert Schema.from_document(schema.document(), where="again") == schema
+    assert len({plain.digest, schema.digest, Schema.parse(text.replace("= 4", "= 3")).digest}) == 3
+
+
+def test_who_a_person_is_cannot_be_a_feature() -> None:
+    schema = Schema.parse(GOOD.replace("units = 1000", 'unit = "id"\nunits = 1000'))
+    with pytest.raises(BadFile, match="names the person"):
+        schema.features(["age", "id"])
+    assert "id" not in schema.features()
+
+
 def test_the_shipped_schema_parses() -> None:
     schema = Schema.read(Path(__file__).parents[1] / "schemas" / "applicants.toml")
     assert schema.units == 32000
@@ -81,6 +100,14 @@ def test_bins_may_stand_under_scale_too() -> None:
         ("units = 1000", "units = 10.5", "dataset.units"),
         ("units = 1000", "", "dataset.units"),
         ("units = 1000", 'units = 1000\nunit = "row s"', "dataset.unit"),
+        ("units = 1000", "units = 1000\nrows_per_unit = 3", "dataset.rows_per_unit"),
+        ("units = 1000", 'units = 1000\nunit = "id"\nrows_per_unit = 0', "dataset.rows_per_unit"),
+        ("units = 1000", 'units = 1000\nunit = "id"\nrows_per_unit = true', "dataset.rows_per_unit"),
+        ("units = 1000", 'units = 1000\nunit = "id"\nrows_per_unit = 2.0', "dataset.rows_per_unit"),
+        ("units = 1000", 'units = 1000\nunit = "id"\nrows_per_unit = 1001', "dataset.rows_per_unit"),
+        ("units = 1000", 'units = 1000\nunit = "id"\nrows = 2000', "dataset.rows"),
+        ("units = 1000", 'units = 1000\nunit = "id"\nrows_per_unit = 2\nrows = 2001', "dataset.rows"),
+        ("units = 1000", 'units = 1000\nunit = "id"\nrows_per_unit = 2\nrows = 999', "dataset.rows"),
         ('purposes = ["credit scoring"]', "purposes = []", "dataset.purposes"),
         ('purposes = ["credit scoring"]', 'purposes = "all"', "dataset.purposes"),
         ("retention = 2031-12-31", "retention = 5", "dataset.retention"),

@@ -37,6 +37,8 @@ ENCODED: Final = ("number", "integer", "category", "boolean")
 SENSITIVITIES: Final = ("public", "personal", "special", "identifier")
 MISSING: Final = "<missing>"
 MAX_TOML: Final = 1 << 20
+MAX_ROWS_PER_UNIT: Final = 1000
+"""More rows than this of one person would hide nobody at any useful noise."""
 
 
 def parse_toml(text: str, *, where: str) -> dict[str, Any]:
@@ -135,7 +137,19 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The declared schema of one data set. Made by :meth:`parse`, which checks it whole."""
+    """The declared schema of one data set. Made by :meth:`parse`, which checks it whole.
+
+    Attributes:
+        columns: By name, in order.
+        target: The column that models learn to tell.
+        unit: The column that names a person, or ``row``: every row is another person.
+        units: Public, rounded number of people.
+        purposes: What the data was collected for.
+        retention: The last day it may be kept.
+        budget: Taken at the first sealing.
+        rows_per_unit: The most rows of a person that are sealed, from 1; None if it is not bounded.
+        rows: Public, rounded number of rows; None if it is not declared.
+    """
 
     columns: Mapping[str, Column]
     target: str
@@ -144,6 +158,8 @@ class Schema:
     purposes: tuple[str, ...]
     retention: dt.date | None = None
     budget: Budget | None = None
+    rows_per_unit: int | None = None
+    rows: int | None = None
 
     @classmethod
     def read(cls, path: Path) -> Schema:
@@ -165,7 +181,7 @@ class Schema:
         table = _Table(document, where, "")
         table.only({"dataset", "columns"})
         head = table.table("dataset")
-        head.only({"target", "unit", "units", "purposes", "retention", "budget"})
+        head.only({"target", "unit", "units", "rows_per_unit", "rows", "purposes", "retention", "budget"})
         columns = {}
         section = table.table("columns")
         for name in section.content:
@@ -189,6 +205,7 @@ class Schema:
                 "units must be a positive whole number: a public, rounded number of people",
                 where=f"{where}: dataset.units",
             )
+        rows_per_unit, rows = _rows(head, unit, units)
         purposes = head.texts("purposes")
         if not purposes:
             raise BadFile("name at least one purpose the data was collected for", where=f"{where}: dataset.purposes")
@@ -212,7 +229,7 @@ class Schema:
                     "delta must be above 0 and below 1/units: a larger one may publish a whole person",
                     where=f"{where}: dataset.budget.delta",
                 )
-        return cls(columns, target, unit, units, tuple(purposes), retention, budget)
+        return cls(columns, target, unit, units, tuple(purposes), retention, budget, rows_per_unit, rows)
 
     def document(self) -> dict[str, Any]:
         """The schema as JSON, defaults included; :meth:`from_document` gives it back."""
@@ -221,12 +238,17 @@ class Schema:
                 "target": self.target,
                 "unit": self.unit,
                 "units": self.units,
+                **{name: value for name, value in self.bound().items() if value is not None},
                 "purposes": list(self.purposes),
                 "retention": self.retention.isoformat() if self.retention else None,
                 "budget": {"epsilon": self.budget.epsilon, "delta": self.budget.delta} if self.budget else None,
             },
             "columns": {name: column.record() for name, column in self.columns.items()},
         }
+
+    def bound(self) -> dict[str, int | None]:
+        """What is declared of the rows of a person: ``rows_per_unit`` and ``rows``."""
+        return {"rows_per_unit": self.rows_per_unit, "rows": self.rows}
 
     @property
     def digest(self) -> str:
@@ -238,7 +260,7 @@ class Schema:
 
         Raises:
             UnknownName: A name is no column, or one that cannot be encoded.
-            BadFile: The target is among them, a name stands twice, or none is left.
+            BadFile: The target or the unit is among them, a name stands twice, or none is left.
         """
         if names is None:
             names = [
@@ -251,6 +273,8 @@ class Schema:
         for name in names:
             if name not in self.columns:
                 raise UnknownName(f'no column "{name}"{nearest(name, self.columns)}', where="features")
+            if name == self.unit:
+                raise BadFile(f'"{name}" names the person and cannot be a feature', where="features")
             if name == self.target:
                 raise BadFile(f'"{name}" is the target and cannot be a feature', where="features")
             if self.columns[name].type not in ENCODED:
@@ -386,6 +410,31 @@ def _column(name: str, table: _Table) -> Column:
     return Column(
         name, kind, sensitivity, bounds, categories, _scale(table, bounds), _missing(table, kind, bounds, categories)
     )
+
+
+def _rows(head: _Table, unit: str, units: int) -> tuple[int | None, int | None]:
+    """``rows_per_unit`` and ``rows``, if they are declared."""
+    found: list[int | None] = []
+    for key, most in (("rows_per_unit", MAX_ROWS_PER_UNIT), ("rows", None)):
+        value = head.get(key, None)
+        if value is None:
+            found.append(None)
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1 or (most and value > most):
+            top = f" up to {most}" if most else ""
+            raise BadFile(f"this must be a positive whole number{top}", where=head.at(key))
+        if unit == "row":
+            raise BadFile(
+                'unit = "row" says that every row is another person, so that there are no rows of one person to count',
+                where=head.at(key),
+            )
+        found.append(value)
+    bound, rows = found
+    if rows is not None and bound is None:
+        raise BadFile("rows goes with rows_per_unit, the most rows of one person", where=head.at("rows"))
+    if rows is not None and bound is not None and not units <= rows <= units * bound:
+        raise BadFile(f"rows must be from units to units times rows_per_unit, {units * bound}", where=head.at("rows"))
+    return bound, rows
 
 
 def _scale(table: _Table, bounds: tuple[float, float] | None) -> str | tuple[float, ...]:

@@ -55,3 +55,13 @@ def test_tags_are_uniform_and_new_each_time():
     assert abs(in_test(tags, 0.3).mean() - 0.3) < 0.0138  # six standard errors
     assert len(np.unique(tags)) == 40_000
     assert not np.array_equal(tags[:10], draw_tags(40_000).to_numpy()[:10])
+
+
+def test_no_two_people_share_a_tag(monkeypatch):
+    """Where chance would give two people one tag, all are drawn again."""
+    drawn = [bytes(8) * 3, bytes(range(24))]
+    monkeypatch.setattr("os.urandom", lambda size: drawn.pop(0)[:size])
+    tags = draw_tags(pa.chunked_array([["a", "b", "a", "c"]])).to_pylist()
+    assert drawn == []
+    assert len(set(tags)) == 3
+    assert tags[0] == tags[2]

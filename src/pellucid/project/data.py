@@ -75,6 +75,7 @@ def seal(project: Project, name: str, data: pd.DataFrame | pa.Table | Path | str
 
     Raises:
         BadData: A value, column or file that the schema does not admit; nothing is written.
+        BadFile: An earlier version counts people by another unit, and something was spent on it.
         NotAdopted: No owner adopted this schema.
         Denied: Who acts may not seal.
     """
@@ -82,6 +83,7 @@ def seal(project: Project, name: str, data: pd.DataFrame | pa.Table | Path | str
     parsed = schema if isinstance(schema, Schema) else Schema.read(Path(schema))
     vault = _vault()
     table = vault.check_table(vault.read_source(Path(data)) if isinstance(data, str | Path) else data, parsed)
+    _same_unit(project, name, parsed)
     _adopted(project, name, parsed)
     project.decide("seal", Resource.dataset(name, parsed))
     allowed = readers(project.policy, parsed, name, sorted(project.membership.roles()))
@@ -128,6 +130,20 @@ def _adopted(project: Project, name: str, schema: Schema) -> None:
             fix=f"an owner reads it and runs pellucid access adopt --schema FILE --dataset {name}",
         )
     project.record("adopt", what=what, sha256=schema.digest)
+
+
+def _same_unit(project: Project, name: str, schema: Schema) -> None:
+    """One ledger adds up what was spent on one kind of unit: a row's epsilon says little of a person with several."""
+    if not any(entry.kind == "reserve" and entry.body["dataset"] == name for entry in project.counted()):
+        return
+    before = dataset(project, name).schema.unit
+    if before != schema.unit:
+        raise BadFile(
+            f'earlier versions count people by unit "{before}", and what was spent on those cannot be told in units of '
+            f'"{schema.unit}"',
+            where="schema: dataset.unit",
+            fix="keep the unit, or seal under a new name, whose ledger then knows nothing of the old one",
+        )
 
 
 def _sealed(project: Project) -> dict[tuple[str, int], str]:

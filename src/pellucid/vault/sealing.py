@@ -21,6 +21,7 @@ from pellucid.keys import SigningKey, WrapPublicKey, b64, identity_name
 from pellucid.schema import Schema
 from pellucid.vault import parquet
 from pellucid.vault.arrow import pa
+from pellucid.vault.bounding import bound_rows
 from pellucid.vault.groups import TAG, TAGS_GROUP, Group, group_columns
 from pellucid.vault.manifest import MANIFEST, Manifest, SealedFile, key_info
 from pellucid.vault.tags import draw_tags
@@ -47,8 +48,9 @@ def seal(
     """Check ``data``, encrypt it and write it to ``folder``, which must not be there yet.
 
     Every column group gets a new random 256-bit key, wrapped to each role that may read it and kept nowhere else. Every
-    unit gets a random split tag. No plaintext is written anywhere. After a crash at any line the folder is either
-    complete or absent.
+    unit gets a random split tag. Of a unit that has more rows than the schema's ``rows_per_unit``, that many are kept,
+    chosen by chance (:mod:`pellucid.vault.bounding`). No plaintext is written anywhere. After a crash at any line the
+    folder is either complete or absent.
 
     Args:
         data: An Arrow table or a pandas frame.
@@ -77,7 +79,7 @@ def seal(
     groups = _groups(schema, readers, role_keys, title)
     if os.path.lexists(folder):
         raise _exists(title, folder)
-    table = check_table(data, schema, where=title)
+    table = bound_rows(check_table(data, schema, where=title), schema)
     tags = draw_tags(table.num_rows if schema.unit == "row" else table.column(schema.unit))
     table = table.append_column(TAG, tags)
     keys = {group.id: secrets.token_bytes(parquet.KEY_BYTES) for group in groups}

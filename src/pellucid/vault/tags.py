@@ -2,6 +2,10 @@
 
 A unit is in the test part if its tag is below the test share. Whether one person is in test therefore depends on no
 other person, and stays as it is when people are added or erased.
+
+Where people have several rows, the tag is also all that a training sees of who they are: rows with one tag are one
+person's. It is drawn, and not made of the identifier, so that nobody can try names against it, and two sealings of one
+person have nothing in common.
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ __all__ = ["TAG", "draw_tags", "in_test"]
 def draw_tags(units: pa.ChunkedArray | int) -> pa.Array:
     """One uniform ``uint64`` a row from the operating system's generator; rows of one unit share theirs.
 
+    No two people share one: two that met by chance (of a million, once in 3e7 sealings) would be taken for one.
+
     Args:
         units: The column that names a person, without nulls; or the number of rows where each is another person.
     """
@@ -32,8 +38,10 @@ def draw_tags(units: pa.ChunkedArray | int) -> pa.Array:
     if isinstance(units, int):
         return pa.array(np.frombuffer(os.urandom(8 * units), dtype=np.uint64))
     codes: Any = pc.dictionary_encode(units).combine_chunks()
-    tags = pa.array(np.frombuffer(os.urandom(8 * len(codes.dictionary)), dtype=np.uint64))
-    return tags.take(codes.indices)
+    while True:
+        drawn = np.frombuffer(os.urandom(8 * len(codes.dictionary)), dtype=np.uint64)
+        if len(np.unique(drawn)) == len(drawn):
+            return pa.array(drawn).take(codes.indices)
 
 
 def in_test(tags: npt.NDArray[np.uint64], share: float) -> npt.NDArray[np.bool_]:

@@ -6,14 +6,19 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pellucid.errors import BadData, nearest
 from pellucid.schema import Schema
-from pellucid.vault.arrow import pa
+from pellucid.vault.arrow import pa, pc
 from pellucid.vault.casts import cast
 
 __all__ = ["Problem", "check_table"]
+
+_REPEATED: Final = (
+    'names somebody in several rows, and unit = "row" says that every row is another person: declare it as the unit, '
+    "with rows_per_unit"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,8 @@ def check_table(data: Any, schema: Schema, *, where: str = "data") -> pa.Table:
 
     Raises:
         BadData: Columns are missing, unknown or twice there, there is no row, or values are of another type, out of
-            bounds, in no declared category, or missing where they must not be. All problems stand in the message, by
+            bounds, in no declared category, or missing where they must not be; or an identifier stands in several rows
+            although every row is declared to be another person. All problems stand in the message, by
             column and rule; exact counts are in ``problems`` only.
     """
     columns, problems = _columns(data, where)
@@ -61,6 +67,9 @@ def check_table(data: Any, schema: Schema, *, where: str = "data") -> pa.Table:
         done, faults = cast(values, column)
         if name == schema.unit and column.missing != "refuse" and done is not None and done.null_count:
             faults = [*faults, ("is missing where it must name a person", done.null_count)]
+        if schema.unit == "row" and column.type == "identifier" and done is not None:
+            repeated = len(done) - done.null_count - int(pc.count_distinct(done).as_py())
+            faults = [*faults, (_REPEATED, repeated)] if repeated else faults
         problems += [Problem(name, rule, count) for rule, count in faults]
         if done is not None:
             typed[name] = done
