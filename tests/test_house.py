@@ -25,7 +25,7 @@ DOORS = {
     "shap": ("explain/attribution/blackbox.py",),
     "pyarrow.parquet": ("vault/parquet.py",),
     "sqlalchemy": ("log/store/",),
-    "dp_accounting": ("privacy/accounting.py",),
+    "dp_accounting": ("privacy/composition.py",),
     "celpy": ("check/",),
     "jinja2": ("report/",),
     "rich": ("console.py",),

@@ -154,7 +154,7 @@ class AccountantContract:
         assert joint > accounting.epsilon(a, 1e-5, self.name)
 
     def test_unknown_events_are_refused_never_skipped(self):
-        strange = {"kind": "laplace", "scale": "1"}
+        strange = {"kind": "geometric", "scale": "1"}
         with pytest.raises(Unverified, match="unknown kind") as caught:
             accounting.epsilon([*events(0.05, 3.0, 1), strange], 1e-5, self.name)
         assert caught.value.where == "events[1]"
@@ -216,7 +216,7 @@ def test_an_order_that_is_none_is_refused(order):
         accounting.rdp(events(0.05, 3.0, 1), order)
 
 
-@pytest.mark.parametrize("name", ["prv", "PLD", "", None])
+@pytest.mark.parametrize("name", ["prv", "PLD", "", 3])
 def test_an_unknown_accountant_is_refused(name):
     with pytest.raises(Unverified, match="accountant"):
         accounting.epsilon(events(0.05, 3.0, 1), 1e-5, name)
@@ -225,7 +225,10 @@ def test_an_unknown_accountant_is_refused(name):
 
 
 def test_the_second_opinion_is_described_beside_the_claim():
-    assert accounting.how() == {"claim": accounting.describe("pld"), "second_opinion": accounting.describe("rdp")}
+    how = accounting.how()
+    assert (how["claim"], how["second_opinion"]) == (accounting.describe("pld"), accounting.describe("rdp"))
+    assert how == accounting.how(events(0.05, 3.0, 40))
+    json.dumps(how, allow_nan=False)
 
 
 def test_conversion_is_that_of_canonne_kamath_steinke():

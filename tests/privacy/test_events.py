@@ -15,12 +15,12 @@ from pellucid.privacy.events import (
     MAX_COUNT,
     MAX_EVENTS,
     Event,
-    as_poisson,
+    as_composed,
     decimal_text,
-    parse_events,
     round_epsilon_down,
     round_epsilon_up,
 )
+from pellucid.privacy.parsing import parse_events
 
 GOOD = {"kind": "poisson_gaussian", "sample_rate": "0.02", "noise_multiplier": "1.1", "count": 10}
 BANDED = {**GOOD, "kind": "banded_gaussian", "bands": 4}
@@ -93,8 +93,8 @@ def test_banded_events_never_merge():
     two = {**BANDED, "count": 2}
     parsed = parse_events([two, GOOD, two, GOOD])
     assert parsed == (Event(0.02, 1.1, 2, 4), Event(0.02, 1.1, 2, 4), Event(0.02, 1.1, 20))
-    assert as_poisson(parsed) == (Event(0.02, 1.1, 20), Event(0.08, 1.1, 2))
-    assert as_poisson(parse_events([{**BANDED, "count": 4}])) == (Event(0.08, 1.1, 1),)
+    assert as_composed(parsed) == (Event(0.02, 1.1, 20), Event(0.08, 1.1, 2))
+    assert as_composed(parse_events([{**BANDED, "count": 4}])) == (Event(0.08, 1.1, 1),)
 
 
 def test_a_rate_of_a_turn_is_never_above_one():
@@ -172,7 +172,7 @@ def test_a_count_that_is_none_is_refused(count):
         parse_events([{**GOOD, "count": count}])
 
 
-@pytest.mark.parametrize("kind", ["laplace", "Poisson_gaussian", "poisson-gaussian", "", None, ["poisson_gaussian"]])
+@pytest.mark.parametrize("kind", ["geometric", "Poisson_gaussian", "poisson-gaussian", "", None, ["poisson_gaussian"]])
 def test_an_unknown_kind_is_refused_never_skipped(kind):
     with pytest.raises(Unverified, match="unknown kind"):
         parse_events([GOOD, {**GOOD, "kind": kind}])
@@ -202,3 +202,77 @@ def test_too_much_is_refused():
         parse_events([BANDED] * (MAX_EVENTS + 1))
     with pytest.raises(Unverified, match="steps"):
         parse_events([{**GOOD, "count": MAX_COUNT}, GOOD])
+
+
+# -- the other kinds --------------------------------------------------------------------------------------------------
+
+LAPLACE = {"kind": "laplace", "noise_multiplier": "4", "count": 3}
+TRUNCATED = {**GOOD, "kind": "truncated_poisson_gaussian", "units": 1000, "most": 40}
+MIXTURE = {
+    "kind": "mixture_gaussian",
+    "noise_multiplier": "2.5",
+    "sensitivities": ["1", "2"],
+    "probabilities": ["0.18", "0.01"],
+    "count": 5,
+}
+SELECTION = {"kind": "repeat_and_select", "events": [GOOD, LAPLACE], "mean": "10", "shape": "0", "count": 1}
+OTHERS = [LAPLACE, TRUNCATED, MIXTURE, SELECTION]
+
+
+@pytest.mark.parametrize("record", OTHERS, ids=lambda record: record["kind"])
+def test_a_record_of_any_kind_reads_back_and_misses_no_field_and_has_none_more(record):
+    (event,) = parse_events([record])
+    assert event.kind == record["kind"]
+    assert parse_events([event.record()]) == (event,)
+    for name in record:
+        with pytest.raises(Unverified):
+            parse_events([{key: value for key, value in record.items() if key != name}])
+    with pytest.raises(Unverified, match="exactly the fields"):
+        parse_events([{**record, "note": "x"}])
+
+
+@pytest.mark.parametrize("record", OTHERS, ids=lambda record: record["kind"])
+@pytest.mark.parametrize("count", [0, -1, 1.5, "1", None, True, MAX_COUNT + 1])
+def test_a_count_that_is_none_is_refused_whatever_the_kind(record, count):
+    with pytest.raises(Unverified, match="count"):
+        parse_events([{**record, "count": count}])
+
+
+@pytest.mark.parametrize(
+    ("record", "changed"),
+    [
+        (LAPLACE, {"noise_multiplier": "0"}),
+        (LAPLACE, {"noise_multiplier": "nan"}),
+        (LAPLACE, {"noise_multiplier": 4}),
+        (TRUNCATED, {"units": 0}),
+        (TRUNCATED, {"most": 0}),
+        (TRUNCATED, {"most": 1001}),
+        (TRUNCATED, {"units": "1000"}),
+        (TRUNCATED, {"sample_rate": "1.1"}),
+        (MIXTURE, {"sensitivities": []}),
+        (MIXTURE, {"sensitivities": "1"}),
+        (MIXTURE, {"sensitivities": ["2", "1"]}),
+        (MIXTURE, {"sensitivities": ["1", "1"]}),
+        (MIXTURE, {"sensitivities": ["0", "1"]}),
+        (MIXTURE, {"sensitivities": ["1"]}),
+        (MIXTURE, {"sensitivities": ["1", "1e9"]}),
+        (MIXTURE, {"probabilities": ["0.9", "0.2"]}),
+        (MIXTURE, {"probabilities": ["0", "0.2"]}),
+        (MIXTURE, {"probabilities": ["-0.1", "0.2"]}),
+        (MIXTURE, {"probabilities": [0.1, 0.2]}),
+        (MIXTURE, {"sensitivities": ["1"] * 65, "probabilities": ["0.001"] * 65}),
+        (SELECTION, {"mean": "0.5"}),
+        (SELECTION, {"mean": "inf"}),
+        (SELECTION, {"shape": "-1"}),
+        (SELECTION, {"shape": "inf"}),
+        (SELECTION, {"shape": 0}),
+        (SELECTION, {"events": []}),
+        (SELECTION, {"events": [SELECTION]}),
+        (SELECTION, {"events": [{**GOOD, "kind": "geometric"}]}),
+    ],
+    ids=repr,
+)
+def test_a_value_that_cannot_be_meant_is_refused(record, changed):
+    with pytest.raises(Unverified) as caught:
+        parse_events([GOOD, {**record, **changed}])
+    assert caught.value.where.startswith("events[1]")

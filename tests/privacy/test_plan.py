@@ -18,7 +18,7 @@ from pellucid.evidence import canonical
 from pellucid.privacy import Plan, accounting
 from pellucid.privacy.adaptive import adaptive_split
 from pellucid.privacy.choices import CLIPPINGS
-from pellucid.privacy.events import parse_events
+from pellucid.privacy.parsing import parse_events
 
 PUBLIC = {"delta": 1e-5, "units": 32_000, "test": 0.3, "batch": 512, "epochs": 20, "clip": 1.0}
 GOOD = {**PUBLIC, "epsilon": 3.0, "noise_multiplier": 1.25}

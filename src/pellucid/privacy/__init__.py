@@ -11,9 +11,10 @@ from pellucid.privacy import accounting
 from pellucid.privacy.accounting import epsilon, rdp
 from pellucid.privacy.adaptive import adaptive_split
 from pellucid.privacy.banded import banded_coefficients, correlate, prefix_error
-from pellucid.privacy.boosting import AnyPlan, BoostPlan, plan_from_record
+from pellucid.privacy.boosting import BoostPlan
 from pellucid.privacy.budget import Ledger, check_new_budget
 from pellucid.privacy.plan import Plan
+from pellucid.privacy.plans import AnyPlan, LedgerPlan, plan_from_record
 from pellucid.privacy.spending import Budget, RunSpending, order_for
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "BoostPlan",
     "Budget",
     "Ledger",
+    "LedgerPlan",
     "Plan",
     "RunSpending",
     "accounting",

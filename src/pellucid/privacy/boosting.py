@@ -18,15 +18,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from pellucid.errors import BadPlan, Unverified, nearest
 from pellucid.privacy import accounting
 from pellucid.privacy.checking import check_number, exact
 from pellucid.privacy.events import MAX_COUNT, NOISE_RANGE, Event
-from pellucid.privacy.plan import Plan
 
-__all__ = ["AnyPlan", "BoostPlan", "plan_from_record"]
+__all__ = ["BoostPlan"]
 
 MECHANISM: Final = "boosting"
 SHARE: Final = 0.05
@@ -183,20 +182,6 @@ class BoostPlan:
             return cls(**given)
         except BadPlan as error:
             raise BadPlan(error.what, where=f"{where}.{error.where}", fix=error.fix) from None
-
-
-AnyPlan: TypeAlias = Plan | BoostPlan
-
-
-def plan_from_record(record: Mapping[str, Any], *, where: str = "plan") -> AnyPlan:
-    """The plan in ``record``, of whichever mechanism it names.
-
-    Raises:
-        BadPlan: As of :meth:`Plan.from_record` and :meth:`BoostPlan.from_record`.
-    """
-    if getattr(record, "get", lambda _: None)("mechanism") == MECHANISM:  # what is no table, Plan refuses
-        return BoostPlan.from_record(record, where=where)
-    return Plan.from_record(record, where=where)
 
 
 def _up(noise: float) -> float:

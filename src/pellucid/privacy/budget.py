@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from pellucid.errors import BadPlan, BudgetExceeded, Unverified
 from pellucid.privacy import accounting
-from pellucid.privacy.boosting import AnyPlan, BoostPlan, plan_from_record
 from pellucid.privacy.calibration import least_noise
-from pellucid.privacy.events import parse_events, round_epsilon_down, round_epsilon_up
+from pellucid.privacy.events import round_epsilon_down, round_epsilon_up
+from pellucid.privacy.parsing import parse_events
+from pellucid.privacy.plan import Plan
+from pellucid.privacy.plans import LedgerPlan, plan_from_record
 from pellucid.privacy.spending import STATUSES, Budget, RunSpending, check_numbers, divergence_of, order_for, sum_up
 
 if TYPE_CHECKING:
@@ -95,7 +97,7 @@ class Ledger:
         used = Decimal(repr(_up(self._epsilon(self.runs))))
         return round_epsilon_down(float(max(Decimal(repr(self.budget.epsilon)) - used, Decimal(0))))
 
-    def admit(self, plan: AnyPlan) -> None:
+    def admit(self, plan: LedgerPlan) -> None:
         """Returns if the budget holds ``plan`` too; call it with the log locked, and reserve before unlocking.
 
         Either the Rényi total at the fixed order, of everything that counts and the whole plan, stays within the cap;
@@ -156,12 +158,12 @@ class Ledger:
             found = min(found, alone)
         return found
 
-    def _fitting(self, plan: AnyPlan, budget: Budget, total: float, *, first: bool) -> str:
+    def _fitting(self, plan: LedgerPlan, budget: Budget, total: float, *, first: bool) -> str:
         """What of the same kind would fit, as advice."""
         owner = "ask an owner for a larger budget"
         if first:
             return f"calibrate the plan to epsilon {budget.epsilon} at delta {budget.delta}, or {owner}"
-        if isinstance(plan, BoostPlan):
+        if not isinstance(plan, Plan):
             return f"calibrate it to a smaller epsilon, or {owner}"
         room = budget.cap - total
         one = divergence_of(plan.events, 1, budget.order)

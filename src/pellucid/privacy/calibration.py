@@ -12,7 +12,7 @@ from typing import Final
 from pellucid.errors import BadPlan
 from pellucid.privacy.events import NOISE_RANGE
 
-__all__ = ["NOISE_UNITS", "TOLERANCE", "gaussian_limit_noise", "least_noise"]
+__all__ = ["NOISE_UNITS", "TOLERANCE", "gaussian_delta", "gaussian_epsilon", "gaussian_limit_noise", "least_noise"]
 
 NOISE_UNITS: Final = 10_000
 """Noise multipliers are searched in steps of one over this."""
@@ -98,3 +98,21 @@ def gaussian_delta(mu: float, epsilon: float) -> float:
     upper = math.erfc((epsilon / mu - mu / 2) / math.sqrt(2)) / 2
     lower = math.erfc((epsilon / mu + mu / 2) / math.sqrt(2)) / 2
     return upper - (math.exp(epsilon + math.log(lower)) if lower > 0 else 0.0)
+
+
+def gaussian_epsilon(mu: float, delta: float) -> float:
+    """Epsilon at ``delta`` of a mechanism that is mu-GDP, at least 0: to within 1e-12 of it, and never below.
+
+    Any composition of Gaussian mechanisms is the one with ``mu² = Σ 1/σ²`` (Dong, Roth & Su 2019, arXiv 1905.02383,
+    Corollary 3.3), and this inverts its closed form; see :func:`gaussian_delta`.
+    """
+    target = delta * (1 - 1e-13)  # the closed form's own rounding
+    if gaussian_delta(mu, 0.0) <= target:
+        return 0.0
+    low, high = 0.0, 1.0
+    while gaussian_delta(mu, high) > target:
+        low, high = high, 2 * high
+    while high - low > 1e-13 * max(1.0, high):
+        middle = (low + high) / 2
+        low, high = (middle, high) if gaussian_delta(mu, middle) > target else (low, middle)
+    return high

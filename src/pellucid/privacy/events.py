@@ -1,35 +1,50 @@
 """Events: what the accountant composed, as evidence and the log carry it, and the two directed roundings.
 
-One event is ``{"kind": "poisson_gaussian", "sample_rate": "0.02…", "noise_multiplier": "1.1", "count": 880}``, or the
-same of kind ``banded_gaussian`` with ``"bands": 8``, or of kind ``gaussian`` without a rate: everybody is in every
-step. Rates and multipliers are decimal strings, so that the trainer, the accountant and a verifier in any language read
-one number.
+One event is ``{"kind": "poisson_gaussian", "sample_rate": "0.02…", "noise_multiplier": "1.1", "count": 880}``; the
+kinds and their fields are those of the classes here. Rates, multipliers and probabilities are decimal strings, so that
+the trainer, the accountant and a verifier in any language read one number. :mod:`pellucid.privacy.parsing` reads them.
+
+Noise multipliers are over the sensitivity to adding or removing one unit. Replacing one is removing and adding, and
+:mod:`pellucid.privacy.accounting` knows that it moves a sum twice as far.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from pellucid.errors import Unverified, nearest
+from pellucid.privacy.mixture import rows_parts
 
 __all__ = [
+    "KINDS",
     "MAX_COUNT",
     "MAX_EVENTS",
     "NOISE_RANGE",
+    "AnyEvent",
     "Event",
-    "as_poisson",
+    "Laplace",
+    "MixtureOfGaussians",
+    "RepeatAndSelect",
+    "TruncatedPoisson",
+    "as_composed",
     "decimal_text",
-    "parse_events",
+    "merged",
     "round_epsilon_down",
     "round_epsilon_up",
 ]
 
-KINDS: Final = ("poisson_gaussian", "banded_gaussian", "gaussian")
+KINDS: Final = (
+    "poisson_gaussian",
+    "banded_gaussian",
+    "gaussian",
+    "laplace",
+    "truncated_poisson_gaussian",
+    "mixture_gaussian",
+    "repeat_and_select",
+)
 MAX_COUNT: Final = 10**9
 """Most steps in one event: no training is longer, and integers of JSON stay exact."""
 MAX_EVENTS: Final = 256
@@ -37,12 +52,6 @@ MAX_EVENTS: Final = 256
 NOISE_RANGE: Final = (1e-3, 1e6)
 """Noise multipliers that the accountants compute without overflow; below there is no privacy, above no signal."""
 
-_FIELDS: Final[Mapping[str, frozenset[str]]] = {
-    "poisson_gaussian": frozenset({"kind", "sample_rate", "noise_multiplier", "count"}),
-    "banded_gaussian": frozenset({"kind", "sample_rate", "noise_multiplier", "count", "bands"}),
-    "gaussian": frozenset({"kind", "noise_multiplier", "count"}),
-}
-_DECIMAL: Final = re.compile(r"(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,48})?")
 _MILLIONTH: Final = Decimal("0.000001")
 
 
@@ -63,15 +72,20 @@ class Event:
     count: int
     bands: int = 1
 
+    @property
+    def kind(self) -> str:
+        """``gaussian``, ``poisson_gaussian`` or ``banded_gaussian``."""
+        if self.bands != 1:
+            return "banded_gaussian"
+        return "gaussian" if self.sample_rate == 1 else "poisson_gaussian"
+
     def record(self) -> dict[str, Any]:
         """The event as JSON."""
         common = {"noise_multiplier": decimal_text(self.noise_multiplier), "count": self.count}
-        if self.bands == 1 and self.sample_rate == 1:
-            return {"kind": "gaussian", **common}
-        rated = {"sample_rate": decimal_text(self.sample_rate), **common}
-        if self.bands == 1:
-            return {"kind": "poisson_gaussian", **rated}
-        return {"kind": "banded_gaussian", **rated, "bands": self.bands}
+        if self.kind == "gaussian":
+            return {"kind": self.kind, **common}
+        rated = {"kind": self.kind, "sample_rate": decimal_text(self.sample_rate), **common}
+        return rated if self.bands == 1 else {**rated, "bands": self.bands}
 
     def poisson(self) -> Event:
         """The event of independent noise that costs as much: its dominating pairs dominate this one's too.
@@ -83,6 +97,143 @@ class Event:
         if self.bands == 1:
             return self
         return Event(min(1.0, self.sample_rate * self.bands), self.noise_multiplier, -(-self.count // self.bands))
+
+
+@dataclass(frozen=True, slots=True)
+class Laplace:
+    """``count`` releases with Laplace noise: of one number each, or of a vector in which a unit changes one entry.
+
+    Attributes:
+        noise_multiplier: Scale of the noise over the sensitivity, in :data:`NOISE_RANGE`; one release is
+            1/noise_multiplier-differentially private.
+        count: Releases, in [1, :data:`MAX_COUNT`].
+    """
+
+    noise_multiplier: float
+    count: int
+
+    @property
+    def kind(self) -> str:
+        """``laplace``."""
+        return "laplace"
+
+    def record(self) -> dict[str, Any]:
+        """The event as JSON."""
+        return {"kind": self.kind, "noise_multiplier": decimal_text(self.noise_multiplier), "count": self.count}
+
+
+@dataclass(frozen=True, slots=True)
+class TruncatedPoisson:
+    """``count`` Gaussian steps on Poisson samples that are cut down to a random ``most`` if larger (arXiv 2508.15089).
+
+    Attributes:
+        sample_rate: Chance of each unit to be drawn, in (0, 1].
+        noise_multiplier: As of :class:`Event`.
+        units: How many units there are, at most, in the larger of two neighbours: public knowledge.
+        most: Units that a step takes, at least 1 and at most ``units``.
+        count: Steps, in [1, :data:`MAX_COUNT`].
+    """
+
+    sample_rate: float
+    noise_multiplier: float
+    units: int
+    most: int
+    count: int
+
+    @property
+    def kind(self) -> str:
+        """``truncated_poisson_gaussian``."""
+        return "truncated_poisson_gaussian"
+
+    def record(self) -> dict[str, Any]:
+        """The event as JSON."""
+        return {
+            "kind": self.kind,
+            "sample_rate": decimal_text(self.sample_rate),
+            "noise_multiplier": decimal_text(self.noise_multiplier),
+            "units": self.units,
+            "most": self.most,
+            "count": self.count,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class MixtureOfGaussians:
+    """``count`` Gaussian steps to which a unit adds a vector of random norm; see :mod:`pellucid.privacy.mixture`.
+
+    Attributes:
+        noise_multiplier: Standard deviation of the noise, in the unit in which the sensitivities are; in
+            :data:`NOISE_RANGE`.
+        parts: Pairs of a sensitivity above 0, rising, and its probability; the rest of probability adds nothing.
+        count: Steps, in [1, :data:`MAX_COUNT`].
+    """
+
+    noise_multiplier: float
+    parts: tuple[tuple[float, float], ...]
+    count: int
+
+    @classmethod
+    def of_rows(cls, sample_rate: float, rows: int, noise_multiplier: float, count: int) -> MixtureOfGaussians:
+        """Example-level sampling of a person with at most ``rows`` rows, each clipped alone.
+
+        Args:
+            sample_rate: Chance of each row to be in a step's sample, in (0, 1].
+            rows: Most rows of a person, at least 1.
+            noise_multiplier: Standard deviation of the noise over the norm to which a row is clipped.
+            count: Steps.
+        """
+        return cls(noise_multiplier, rows_parts(sample_rate, rows), count)
+
+    @property
+    def kind(self) -> str:
+        """``mixture_gaussian``."""
+        return "mixture_gaussian"
+
+    def record(self) -> dict[str, Any]:
+        """The event as JSON."""
+        return {
+            "kind": self.kind,
+            "noise_multiplier": decimal_text(self.noise_multiplier),
+            "sensitivities": [decimal_text(c) for c, _ in self.parts],
+            "probabilities": [decimal_text(p) for _, p in self.parts],
+            "count": self.count,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatAndSelect:
+    """``count`` times: run a mechanism a random number of times and release the best result alone (arXiv 2110.03620).
+
+    Attributes:
+        events: What one run composes, at least one event, in a canonical order.
+        mean: Of the number of runs, which is drawn before the first; at least 1.
+        shape: Of its distribution: 0 logarithmic, 1 geometric, between and above truncated negative binomial, inf
+            Poisson.
+        count: Selections, in [1, :data:`MAX_COUNT`].
+    """
+
+    events: tuple[AnyEvent, ...]
+    mean: float
+    shape: float
+    count: int = 1
+
+    @property
+    def kind(self) -> str:
+        """``repeat_and_select``."""
+        return "repeat_and_select"
+
+    def record(self) -> dict[str, Any]:
+        """The event as JSON."""
+        return {
+            "kind": self.kind,
+            "events": [event.record() for event in self.events],
+            "mean": decimal_text(self.mean),
+            "shape": {0: "0", math.inf: "poisson"}.get(self.shape) or decimal_text(self.shape),
+            "count": self.count,
+        }
+
+
+AnyEvent: TypeAlias = Event | Laplace | TruncatedPoisson | MixtureOfGaussians | RepeatAndSelect
 
 
 def decimal_text(number: float) -> str:
@@ -104,78 +255,30 @@ def round_epsilon_down(epsilon: float) -> float:
     return float(max(Decimal(repr(float(epsilon))).quantize(_MILLIONTH, ROUND_FLOOR), Decimal(0)))
 
 
-def as_poisson(events: Iterable[Event]) -> tuple[Event, ...]:
-    """What the accountants compose: every event's :meth:`Event.poisson`, equal ones merged, in a canonical order."""
-    counts: dict[tuple[float, float], int] = {}
-    for event in (event.poisson() for event in events):
-        key = (event.sample_rate, event.noise_multiplier)
-        counts[key] = counts.get(key, 0) + event.count
-    return tuple(sorted(Event(q, sigma, count) for (q, sigma), count in counts.items()))
+def merged(events: Iterable[AnyEvent]) -> tuple[AnyEvent, ...]:
+    """Equal mechanisms as one with the sum of their counts, in a canonical order: composition knows no order.
 
-
-def parse_events(records: Iterable[Mapping[str, Any]], *, where: str = "events") -> tuple[Event, ...]:
-    """The events in ``records``: equal Poisson mechanisms merged, in a canonical order.
-
-    Composition does not depend on the order, so that lists that mean the same have one parse. Banded events stay apart:
-    two runs of 2 steps with 4 bands may meet a unit twice, and one run of 4 steps only once.
-
-    Raises:
-        Unverified: No event, too many, an unknown kind (refused, never skipped), an unknown or missing field, a
-            number that is not a plain positive decimal string in range, or a count that is not a positive integer.
+    Banded events stay apart: two runs of 2 steps with 4 bands may meet a unit twice, and one run of 4 steps only once.
     """
-    if isinstance(records, str | bytes | Mapping) or not isinstance(records, Iterable):
-        raise Unverified("events must be a list", where=where)
-    counts: dict[tuple[float, float], int] = {}
-    banded: list[Event] = []
-    for index, record in enumerate(records):
-        place = f"{where}[{index}]"
-        if index >= MAX_EVENTS:
-            raise Unverified(f"more than {MAX_EVENTS} events", where=where)
-        event = _event(record, place)
-        if event.bands > 1:
-            banded.append(event)
-            continue
-        key = (event.sample_rate, event.noise_multiplier)
-        counts[key] = counts.get(key, 0) + event.count
-        if counts[key] > MAX_COUNT:
-            raise Unverified(f"more than {MAX_COUNT} steps", where=place)
-    if not counts and not banded:
-        raise Unverified("no event: nothing was accounted", where=where)
-    return tuple(sorted([*(Event(q, sigma, count) for (q, sigma), count in counts.items()), *banded]))
+    counts: dict[AnyEvent, int] = {}
+    apart: list[Event] = []
+    for event in events:
+        if isinstance(event, Event) and event.bands != 1:
+            apart.append(event)
+        else:
+            one = replace(event, count=1)
+            counts[one] = counts.get(one, 0) + event.count
+    found: Sequence[AnyEvent] = [replace(event, count=count) for event, count in counts.items()]
+    gaussian = sorted([*(event for event in found if isinstance(event, Event)), *apart])
+    return (*gaussian, *sorted((event for event in found if not isinstance(event, Event)), key=repr))
 
 
-def _event(record: Any, where: str) -> Event:
-    if not isinstance(record, Mapping):
-        raise Unverified("an event must be a table", where=where)
-    kind = record.get("kind")
-    if kind not in KINDS:
-        raise Unverified(
-            f'unknown kind of event "{kind}"{nearest(str(kind), KINDS)}',
-            where=where,
-            fix="what cannot be accounted cannot be claimed; verify with a Pellucid that knows this kind",
-        )
-    fields = _FIELDS[kind]
-    if set(record) != fields:
-        raise Unverified(f"an event of kind {kind} has exactly the fields {', '.join(sorted(fields))}", where=where)
-    return Event(
-        1.0 if kind == "gaussian" else _decimal(record["sample_rate"], 0.0, 1.0, f"{where}.sample_rate"),
-        _decimal(record["noise_multiplier"], *NOISE_RANGE, f"{where}.noise_multiplier"),
-        _whole(record, "count", 1, where),
-        _whole(record, "bands", 2, where) if kind == "banded_gaussian" else 1,
-    )
+def as_composed(events: Iterable[AnyEvent]) -> tuple[AnyEvent, ...]:
+    """What the accountants compose: banded events as :meth:`Event.poisson`, equal ones merged, in a canonical order."""
 
+    def plain(event: AnyEvent) -> AnyEvent:
+        if isinstance(event, RepeatAndSelect):
+            return replace(event, events=as_composed(event.events))
+        return event.poisson() if isinstance(event, Event) else event
 
-def _whole(record: Mapping[str, Any], name: str, least: int, where: str) -> int:
-    value = record[name]
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_COUNT:
-        raise Unverified(f"{name} must be an integer from {least} to {MAX_COUNT}", where=where)
-    return value
-
-
-def _decimal(text: Any, low: float, high: float, where: str) -> float:
-    if not isinstance(text, str) or not _DECIMAL.fullmatch(text):
-        raise Unverified('this must be a plain decimal string such as "0.0125"', where=where)
-    number = float(text)
-    if not (math.isfinite(number) and number > 0 and low <= number <= high):
-        raise Unverified(f"this must be above 0 and within [{low:g}, {high:g}]", where=where)
-    return number
+    return merged(plain(event) for event in events)

@@ -119,7 +119,7 @@ def privacy_evidence(plan: AnyPlan, subject: Subject) -> Evidence:
         },
         "events": plan.events,
     }
-    return Evidence("privacy", subject, values, stamp(accounting.how()), "public")
+    return Evidence("privacy", subject, values, stamp(accounting.how(plan.events)), "public")
 
 
 def provenance_evidence(run: Run, subject: Subject, *, reservation: int, factory: Factory | None) -> Evidence:
