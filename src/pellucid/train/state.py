@@ -6,6 +6,7 @@ import operator
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -99,12 +100,17 @@ class Mark:
         words = tensor.numel() * tensor.element_size() % 8 == 0
         self._copy = None if words and tensor.numel() > SMALL and tensor.is_contiguous() else tensor.detach().clone()
         self._sum = 0
+        self._here = Memory()
+        self._there = None if self._copy is None else Memory().words(self._copy)
         self.take(tensor)
 
     def take(self, tensor: torch.Tensor) -> None:
         """The present value is the right one."""
         tensor = _plain(tensor)
-        if self._copy is None:
+        here = None if self._there is None else self._here.words(tensor)
+        if here is not None and self._there is not None and len(here) == len(self._there):
+            np.copyto(self._there, here)
+        elif self._copy is None:
             self._sum = _words(tensor)
         else:
             self._copy.copy_(tensor)
@@ -113,8 +119,31 @@ class Mark:
         """Whether ``tensor`` has that value."""
         tensor = _plain(tensor)
         if self._copy is None:
-            return tensor.is_contiguous() and _words(tensor) == self._sum
-        return same(tensor, self._copy)
+            return tensor.is_contiguous() and not tensor.is_neg() and _words(tensor) == self._sum
+        here = None if self._there is None else self._here.words(tensor)
+        if here is None or tensor.shape != self._copy.shape or tensor.dtype != self._copy.dtype:
+            return same(tensor, self._copy)
+        return bool((here == self._there).all()) or same(tensor, self._copy)
+
+
+class Memory:
+    """The memory of one tensor in whole words: looked up again only where the tensor has come to lie elsewhere.
+
+    It keeps that memory alive, so that an address cannot come to mean another tensor's.
+    """
+
+    def __init__(self) -> None:
+        self._place: object = None
+        self._words: npt.NDArray[np.int64] | None = None
+
+    def words(self, tensor: torch.Tensor) -> npt.NDArray[np.int64] | None:
+        """The words of ``tensor``, or None where its memory is not its value."""
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.is_neg())
+        if place != self._place:
+            comparable = _comparable(tensor)
+            self._words = tensor.detach().view(-1).view(torch.int64).numpy() if comparable else None
+            self._place = place
+        return self._words
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
