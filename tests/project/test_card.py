@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.project.conftest import Place
 
+from pellucid import maps
 from pellucid.errors import BadFile
 from pellucid.project import card, publish
 from pellucid.project.model import models
@@ -26,8 +27,24 @@ def test_init_writes_every_part_and_no_word(sealed: Place) -> None:
     document = parse_toml((sealed.root / card.FILE).read_text(encoding="utf-8"), where="model.toml")
     assert document.pop("model") == ""
     assert document.pop("example") == {}
-    assert {name: set(keys) for name, keys in document.items()} == {n: set(k) for n, k in card.PARTS.items()}
+    assert document.pop("not_applicable") == {}
+    assert {name: set(keys) for name, keys in document.items()} == {n: set(k) for n, k in card.parts().items()}
     assert {words for keys in document.values() for words in keys.values()} == {""}
+
+
+def test_every_part_that_a_regulation_map_asks_for_has_its_place() -> None:
+    known = {f"{section}.{key}" for section, keys in card.parts().items() for key in keys}
+    assert set(maps.terms().human) <= known
+    assert {f"{section}.{key}" for section, keys in card.PARTS.items() for key in keys} <= known
+
+
+def test_what_does_not_apply_needs_a_row_that_there_is(tmp_path: Path) -> None:
+    file = tmp_path / card.FILE
+    file.write_text('[not_applicable]\n"gdpr/art-22.automated" = "a person decides"\n', encoding="utf-8")
+    assert card.Card.read(file).parts == {"not_applicable": {"gdpr/art-22.automated": "a person decides"}}
+    file.write_text('[not_applicable]\n"gdpr/art-22.automatic" = "a person decides"\n', encoding="utf-8")
+    with pytest.raises(BadFile, match='did you mean "gdpr/art-22.automated"'):
+        card.Card.read(file)
 
 
 def test_the_report_names_every_part_of_the_file() -> None:

@@ -10,11 +10,13 @@ the EU AI Act leaves to people.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pellucid import maps
 from pellucid.errors import BadFile, nearest
 from pellucid.evidence import Evidence, Subject, digest
 from pellucid.schema import parse_toml
@@ -22,7 +24,7 @@ from pellucid.schema import parse_toml
 if TYPE_CHECKING:
     from pellucid.project.project import Project
 
-__all__ = ["FILE", "PARTS", "Card", "find", "publish", "template"]
+__all__ = ["FILE", "PARTS", "Card", "find", "parts", "publish", "template"]
 
 FILE: Final = "model.toml"
 LONGEST: Final = 10_000  # characters of one part: a page or two
@@ -73,6 +75,7 @@ PARTS: Final[Mapping[str, Mapping[str, str]]] = {
         "reason": "why this version was made",
     },
 }
+NOT_APPLICABLE: Final = "not_applicable"
 _ABOUT: Final = "model"
 _EXAMPLE: Final = "example"
 _SEEN: Final = "\n\t\u200c\u200d"  # the last two join letters in Persian, Hindi and others
@@ -117,19 +120,20 @@ class Card:
         example = document.pop(_EXAMPLE, {})
         if not isinstance(example, dict):
             raise BadFile("this must be a section: [example]", where=f"{path}: {_EXAMPLE}")
-        parts: dict[str, dict[str, str]] = {}
+        known: Mapping[str, Collection[str]] = {**parts(), NOT_APPLICABLE: maps.rows()}
+        found: dict[str, dict[str, str]] = {}
         for section, content_of in document.items():
-            if section not in PARTS:
-                raise BadFile(f"unknown key{nearest(section, (*PARTS, _ABOUT, _EXAMPLE))}", where=f"{path}: {section}")
+            if section not in known:
+                raise BadFile(f"unknown key{nearest(section, (*known, _ABOUT, _EXAMPLE))}", where=f"{path}: {section}")
             if not isinstance(content_of, dict):
                 raise BadFile(f"this must be a section: [{section}]", where=f"{path}: {section}")
             for key, value in content_of.items():
                 where = f"{path}: {section}.{key}"
-                if key not in PARTS[section]:
-                    raise BadFile(f"unknown key{nearest(key, PARTS[section])}", where=where)
+                if key not in known[section]:
+                    raise BadFile(f"unknown key{nearest(key, known[section])}", where=where)
                 if words := _words(value, where):
-                    parts.setdefault(section, {})[key] = words
-        return cls(model, parts, example, path.name, digest(content))
+                    found.setdefault(section, {})[key] = words
+        return cls(model, found, example, path.name, digest(content))
 
     def about(self, label: str) -> bool:
         """Whether the words are about the model ``label`` (``NAME@VERSION``)."""
@@ -144,6 +148,17 @@ class Card:
         return Evidence("card", subject, values, stamp({"method": _METHOD}), "public")
 
 
+@cache
+def parts() -> Mapping[str, Mapping[str, str]]:
+    """Section to key to what belongs there: :data:`PARTS`, and what else the regulation maps ask people for."""
+    every = {section: dict(keys) for section, keys in PARTS.items()}
+    for name, term in maps.terms().human.items():
+        section, _, key = name.partition(".")
+        words = term.words["en"]
+        every.setdefault(section, {}).setdefault(key, words[0].lower() + words[1:])
+    return every
+
+
 def template() -> str:
     """The file as ``pellucid init`` writes it: every part, with what belongs there, and no word in any."""
     lines = [
@@ -153,10 +168,13 @@ def template() -> str:
         "",
         f'{_ABOUT} = ""   # the model that this is about, such as "credit-risk"',
     ]
-    for section, keys in PARTS.items():
+    for section, keys in parts().items():
         lines += ["", f"[{section}]"]
         lines += [f'{key} = ""   # {means}' for key, means in keys.items()]
     lines += [
+        "",
+        '# What a regulation map asks for and does not apply here, with the reason: "gdpr/art-22.automated" = "…"',
+        f"[{NOT_APPLICABLE}]",
         "",
         "# A made-up person, never a real one, whose answer pellucid explain explains in full: one line a column.",
         f"[{_EXAMPLE}]",
