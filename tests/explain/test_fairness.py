@@ -7,14 +7,13 @@ import json
 import numpy as np
 import pytest
 from fairlearn.metrics import demographic_parity_difference, equalized_odds_difference
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.stats import fisher_exact
 
+from pellucid.disclosure import suppressed_cells
 from pellucid.errors import BadData, UnsupportedModel
 from pellucid.evidence import Estimate, Evidence, canonical
 from pellucid.explain import Predictions, compare_groups
-from pellucid.explain.fairness import Disparities, _newcombe, suppressed_cells, suppressed_groups
+from pellucid.explain.fairness import Disparities, _newcombe
 from pellucid.explain.intervals import wilson
 from pellucid.explain.ranking import auc, publish_auc
 
@@ -89,24 +88,6 @@ def test_the_multinomial_bootstrap_is_the_bootstrap_of_rows() -> None:
         (found.equalized_odds_difference, odds),
     ):
         assert (estimate.low, estimate.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.025)
-
-
-sizes = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 40), min_size=1)
-
-
-@given(sizes)
-def test_what_is_left_when_published_groups_are_taken_from_the_total_is_never_one_small_group(
-    sizes: dict[str, int],
-) -> None:
-    hidden = suppressed_groups(sizes)
-    shown = set(sizes) - set(hidden)
-    assert all(sizes[name] >= 10 for name in shown)
-    if hidden and shown:
-        assert len(hidden) >= 2
-        assert sum(sizes[name] for name in hidden) >= 10
-        assert len(shown) >= 2
-    if min(sizes.values()) >= 10:
-        assert hidden == ()
 
 
 def test_a_small_group_takes_the_next_smallest_with_it() -> None:
@@ -285,33 +266,6 @@ def test_a_gap_that_only_a_pair_of_columns_shows_is_found() -> None:
         "f × young",
         "m × old",
     }
-
-
-cells = st.dictionaries(st.tuples(st.sampled_from("abcd"), st.sampled_from("wxyz")), st.integers(1, 60), min_size=1)
-
-
-@given(cells)
-def test_no_small_cell_follows_from_what_is_published(sizes: dict[tuple[str, str], int]) -> None:
-    hidden = sorted(suppressed_cells(sizes))
-    assert all(sizes[cell] >= 10 for cell in sizes if cell not in hidden)
-    if min(sizes.values()) >= 10:
-        assert not hidden
-    if len(hidden) == len(sizes):
-        return
-    equations = [[1.0] * len(hidden)]
-    for axis in (0, 1):
-        totals: dict[str, int] = {}
-        for cell, size in sizes.items():
-            totals[cell[axis]] = totals.get(cell[axis], 0) + size
-        for name in totals.keys() - set(suppressed_groups(totals)):
-            equations.append([float(cell[axis] == name) for cell in hidden])
-            rest = sum(sizes[cell] for cell in hidden if cell[axis] == name)
-            assert rest == 0 or rest >= 10
-    rank = np.linalg.matrix_rank(np.array(equations)) if hidden else 0
-    for place, cell in enumerate(hidden):
-        unit = [float(place == other) for other in range(len(hidden))]
-        if sizes[cell] < 10:
-            assert np.linalg.matrix_rank(np.array([*equations, unit])) == rank + 1
 
 
 def test_a_small_cell_of_a_pair_takes_cells_of_its_lines_with_it() -> None:

@@ -10,9 +10,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pellucid.disclosure import suppressed_groups
 from pellucid.errors import BadData
 from pellucid.evidence import Estimate, Evidence, Subject, round_down
-from pellucid.explain.fairness import group_names, suppressed_groups
+from pellucid.explain.fairness import group_names
 from pellucid.explain.intervals import MINIMUM_CELL, ROUNDING, Floats, Z, mean, rate, versions
 from pellucid.explain.predictions import Predictions
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pellucid.disclosure import suppressed_cells, suppressed_groups
 from pellucid.errors import BadData
 from pellucid.evidence import Estimate, Evidence, Subject, round_down
 from pellucid.explain.intervals import MINIMUM_CELL, ROUNDING, Floats, rate, versions
@@ -27,8 +28,6 @@ __all__ = [
     "GroupRates",
     "compare_groups",
     "group_names",
-    "suppressed_cells",
-    "suppressed_groups",
 ]
 
 RESAMPLES: Final = 1000
@@ -182,8 +181,8 @@ class Fairness:
         }
         if self.intersections is not None:
             found["intersections"] = (
-                "every pair of columns; beside small cells further ones are suppressed until no small cell, and no "
-                f"line's suppressed people together below {self.minimum_cell}, follows from the published totals"
+                "every pair of columns; beside small cells further ones are suppressed, until by linear programming "
+                f"the published totals leave each small cell uncertain by {self.minimum_cell} people or more"
             )
         if self.disparities is not None:
             found["disparities"] = (
@@ -259,86 +258,6 @@ def compare_groups(
         intersections=crossed if intersections else None,
         disparities=None if level is None else _disparities(predictions, names, {**found, **crossed}, level),
     )
-
-
-def suppressed_groups(sizes: Mapping[str, int], minimum_cell: int = MINIMUM_CELL) -> tuple[str, ...]:
-    """The groups that must not be published, in order of name.
-
-    Primary suppression takes those below ``minimum_cell``. Complementary suppression goes on with the next smallest
-    until the suppressed are at least two and together at least ``minimum_cell`` people: what is left over when the
-    published groups are taken from a published total is then never one small group. A single group that would remain
-    is suppressed too, for there is nothing to compare it with.
-    """
-    order = sorted(sizes, key=lambda name: (sizes[name], name))
-    out = [name for name in order if sizes[name] < minimum_cell]
-    rest = order[len(out) :]
-    while out and rest and (len(out) < 2 or sum(sizes[name] for name in out) < minimum_cell):
-        out.append(rest.pop(0))
-    if out and len(rest) == 1:
-        out.append(rest.pop())
-    return tuple(sorted(out))
-
-
-def suppressed_cells(
-    sizes: Mapping[tuple[str, str], int], minimum_cell: int = MINIMUM_CELL
-) -> frozenset[tuple[str, str]]:
-    """The cells of a table of two columns that must not be published.
-
-    Whoever knows the published totals of the two columns (those that :func:`suppressed_groups` leaves) and the
-    published cells can solve for the others. Beside cells below ``minimum_cell`` further ones are therefore
-    suppressed, smallest first, until no small cell follows exactly, and in no line the suppressed people are together
-    below ``minimum_cell`` (Willenborg and de Waal 2001, Elements of Statistical Disclosure Control, chapter 6).
-
-    Args:
-        sizes: (value of one column, value of the other) → people; combinations of nobody are left out.
-        minimum_cell: The least number of people that may be published.
-    """
-    hidden = {cell for cell in sizes if sizes[cell] < minimum_cell}
-    totals: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-    for cell, size in sizes.items():
-        for axis in (0, 1):
-            totals[axis][cell[axis]] += size
-    known = [
-        (axis, name)
-        for axis in (0, 1)
-        for name in sorted(totals[axis].keys() - set(suppressed_groups(totals[axis], minimum_cell)))
-    ]
-    while hidden and len(hidden) < len(sizes):
-        exposed = _exposed(sizes, hidden, known, minimum_cell)
-        rest = sizes.keys() - hidden
-        if not exposed and len(rest) > 1:
-            break
-        lonely = {line for line in known if sum(cell[line[0]] == line[1] for cell in hidden) == 1}
-        near = {cell for cell in rest if any(cell[0] == other[0] or cell[1] == other[1] for other in exposed)}
-        lines = {cell: sum((axis, cell[axis]) in lonely for axis in (0, 1)) for cell in rest}
-        # a cell that leaves two lines with more than one unknown closes a rectangle, and fewer are lost in all
-        hidden.add(
-            min(
-                (cell for cell in rest if lines[cell] or cell in near or not near),
-                key=lambda cell: (-lines[cell], sizes[cell], cell),
-            )
-        )
-    return frozenset(hidden)
-
-
-def _exposed(
-    sizes: Mapping[tuple[str, str], int],
-    hidden: set[tuple[str, str]],
-    known: Sequence[tuple[int, str]],
-    minimum_cell: int,
-) -> set[tuple[str, str]]:
-    """The suppressed cells about which the known totals say too much."""
-    cells = sorted(hidden)
-    lines = [[cell for cell in cells if cell[axis] == name] for axis, name in known]
-    lines.append(cells)  # the total of all people is known anyway
-    equations = np.array([[cell in line for cell in cells] for line in lines], dtype=np.float64)
-    # an unknown is determined where its unit vector lies in the span of the equations
-    determined = np.diag(np.linalg.pinv(equations) @ equations) > 1 - 1e-6
-    found = {cell for cell, sure in zip(cells, determined, strict=True) if sure and sizes[cell] < minimum_cell}
-    for line in lines:
-        if line and sum(sizes[cell] for cell in line) < minimum_cell:
-            found.update(line)
-    return found
 
 
 def _cross(one: Names, two: Names, minimum_cell: int, *, where: str) -> tuple[Names, tuple[str, ...]]:

@@ -15,13 +15,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from pellucid.disclosure import MINIMUM_CELL
 from pellucid.evidence import Estimate, round_down
 
 __all__ = ["MINIMUM_CELL", "ROUNDING", "Floats", "Z", "mean", "publish", "rate", "step", "versions", "wilson"]
 
 Floats = npt.NDArray[np.float64]
 
-MINIMUM_CELL: Final = 10
 Z: Final = NormalDist().inv_cdf(0.975)
 ROUNDING: Final = (
     "rates are rounded to the least of 1, 2, 5 x 10^-k that is not below 1/n, n rounded down to ten; "

@@ -18,9 +18,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pellucid.disclosure import suppressed_groups
 from pellucid.errors import BadData, MissingExtra
 from pellucid.evidence import Estimate, Evidence, Subject, round_down
-from pellucid.explain.fairness import suppressed_groups
 from pellucid.explain.intervals import MINIMUM_CELL, ROUNDING, Floats, rate, versions
 from pellucid.explain.model import untouched
 from pellucid.explain.predictions import Predictions

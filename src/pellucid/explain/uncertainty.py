@@ -11,9 +11,10 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pellucid.disclosure import suppressed_groups
 from pellucid.errors import BadData, UnknownName, nearest
 from pellucid.evidence import Estimate, Evidence, Subject
-from pellucid.explain.fairness import group_names, suppressed_groups
+from pellucid.explain.fairness import group_names
 from pellucid.explain.intervals import MINIMUM_CELL, ROUNDING, Floats, mean, rate, versions
 from pellucid.explain.predictions import Predictions
 from pellucid.explain.ranking import publish_auc
