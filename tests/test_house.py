@@ -19,6 +19,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # Which module may name which foreign library; everything under the path counts.
 DOORS = {
+    "opendp": ("privacy/mechanism.py",),
     "cedarpy": ("access/cedar.py",),
     "opacus": ("train/layers.py",),
     "captum": ("explain/attribution/methods.py",),

@@ -35,7 +35,7 @@ FORMAT: Final = "pellucid/bundle@1"
 MAX_BYTES: Final = 64 << 20
 SIGNING_ROLES: Final = frozenset({"owner", "steward", "scientist", "auditor"})
 """Roles whose members may sign evidence; a reader may not."""
-MAKES: Final = frozenset({"dataset", "training", "privacy", "provenance", "tuning", "unsafe"})
+MAKES: Final = frozenset({"dataset", "training", "privacy", "provenance", "tuning", "unsafe", "release"})
 """Kinds that say how a model was made: they count only from those who may make one."""
 MAKING_ROLES: Final = frozenset({"owner", "scientist"})
 _ONE_RUN: Final = frozenset({"training", "privacy", "provenance"})
@@ -349,7 +349,7 @@ def _bind(subject: Subject, evidence: Sequence[Evidence]) -> None:
     data = {str(e.values["dataset"]["sha256"]) for e in training}
     for statement in evidence:
         ours = statement.subject == subject
-        its_data = statement.kind == "dataset" and statement.subject.sha256 in data
+        its_data = statement.kind in ("dataset", "release") and statement.subject.sha256 in data
         if not (ours or its_data):
             raise Tampered(
                 f"evidence of kind {statement.kind} is about {statement.subject.name}, not about {subject.name}",

@@ -79,7 +79,7 @@ KINDS: Final[Mapping[str, Mapping[int, frozenset[str]]]] = {
     "uncertainty": {1: frozenset({"alpha", "coverage"})},
     "labels": {1: frozenset({"rate"})},
     "counterfactual": {1: frozenset({"person", "status"})},
-    "release": {1: frozenset()},
+    "release": {1: frozenset({"statistics", "epsilon", "delta", "events"})},
     "erasure": {1: frozenset()},
     "unsafe": {1: frozenset({"door"})},
 }

@@ -25,11 +25,11 @@ DECLARED = frozenset({"credit scoring", "fairness audit"})
 PURPOSES = (None, "credit scoring", "fairness audit", "marketing", "")
 ACTIONS = {
     "Project": ("administer", "init", "grant", "revoke", "adopt"),
-    "Dataset": ("seal", "budget", "rotate", "erase", "shred", "train"),
+    "Dataset": ("seal", "budget", "rotate", "erase", "shred", "train", "statistics"),
     "Column": ("read", "export"),
     "Model": ("evaluate", "explain", "attack", "report", "review", "release"),
 }
-PROCESSING = {"read", "export", "train", "evaluate", "explain", "attack"}
+PROCESSING = {"read", "export", "train", "statistics", "evaluate", "explain", "attack"}
 
 
 def allowed(role: str | None, action: str, sensitivity: str | None, purpose: str | None) -> bool:
@@ -44,7 +44,7 @@ def allowed(role: str | None, action: str, sensitivity: str | None, purpose: str
     if role == "scientist":
         if action == "read":
             return sensitivity in {"public", "personal"}
-        return action in {"train", "evaluate", "explain", "attack", "report"}
+        return action in {"train", "statistics", "evaluate", "explain", "attack", "report"}
     if role == "auditor":
         if action == "read":
             return sensitivity in {"public", "personal", "special"}

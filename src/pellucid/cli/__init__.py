@@ -26,7 +26,7 @@ _GROUPS: Final = (
 )
 # Which extra brings what. Anything else that is missing is not ours to name.
 _EXTRAS: Final = {
-    **dict.fromkeys(("pyarrow", "pandas", "cedarpy"), "vault"),
+    **dict.fromkeys(("pyarrow", "pandas", "cedarpy", "opendp"), "vault"),
     **dict.fromkeys(
         ("torch", "opacus", "captum", "shap", "safetensors", "fairlearn", "sklearn", "interpret", "cleanlab"), "train"
     ),

@@ -1,11 +1,11 @@
-"""``pellucid seal`` and ``pellucid data list|show|export``."""
+"""``pellucid seal`` and ``pellucid data list|show|release|export``."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from pellucid.cli.common import Verbs, common, formatter, open_project, print_json
+from pellucid.cli.common import Verbs, common, formatter, next_step, open_project, print_json
 from pellucid.errors import BadData
 
 
@@ -24,7 +24,9 @@ def add(verbs: Verbs) -> None:
     seal.add_argument("--schema", metavar="S.toml", type=Path, required=True)
     common(seal)
     seal.set_defaults(act=act_seal)
-    noun = verbs.add_parser("data", help="list, show and export sealed data", formatter_class=formatter)
+    noun = verbs.add_parser(
+        "data", help="list, show, release statistics of and export sealed data", formatter_class=formatter
+    )
     parts = noun.add_subparsers(title="verbs", metavar="VERB", required=True)
     listing = parts.add_parser("list", help="what is sealed", formatter_class=formatter)
     common(listing)
@@ -33,6 +35,24 @@ def add(verbs: Verbs) -> None:
     show.add_argument("name", metavar="NAME")
     common(show)
     show.set_defaults(act=act_show)
+    release = parts.add_parser(
+        "release",
+        help="statistics with noise, paid from the budget",
+        formatter_class=formatter,
+        usage="pellucid data release NAME STATISTIC ... --purpose P --epsilon E",
+        description="Release differentially private statistics of a data set, paid from its budget:\n"
+        "count, mean:age, sum:income:0..90000, histogram:job, histogram:age:12 (bins),\n"
+        "quantiles:income, quantiles:income:0.1,0.5,0.9. Bounds and categories are the\n"
+        "declared ones. Every number comes with its 95 % interval.",
+    )
+    release.add_argument("name", metavar="NAME")
+    release.add_argument("statistics", metavar="STATISTIC", nargs="+", help="KIND[:COLUMN[:OPTION]]")
+    release.add_argument("--purpose", metavar="P", required=True)
+    release.add_argument("--epsilon", metavar="E", type=float, required=True, help="the most that all may cost")
+    release.add_argument("--delta", metavar="D", type=float, help="default: that of the budget")
+    release.add_argument("--test", metavar="T", type=float, help="leave out the people that this held-out share has")
+    common(release)
+    release.set_defaults(act=act_release)
     export = parts.add_parser("export", help="write decrypted columns to a plaintext file", formatter_class=formatter)
     export.add_argument("name", metavar="NAME")
     export.add_argument("--columns", metavar="A,B", help="default: all")
@@ -112,6 +132,34 @@ def act_show(options: argparse.Namespace) -> int:
             ("column", "type", "sensitivity", "roles that hold its key"),
             [(c.name, c.type, c.sensitivity, ", ".join(readers[c.name])) for c in columns],
         )
+    return 0
+
+
+def act_release(options: argparse.Namespace) -> int:
+    """Release statistics."""
+    from pellucid.console import say, table
+
+    with open_project(options) as project:
+        made = project.release(
+            options.name,
+            options.statistics,
+            purpose=options.purpose,
+            epsilon=options.epsilon,
+            delta=options.delta,
+            test=options.test,
+        )
+        if options.json:
+            print_json(made.document())
+            return 0
+        plan = made.plan
+        say(f"{made.label}: epsilon {plan.epsilon:g} at delta {plan.delta:g}, paid; intervals of 95 %")
+        rows = [
+            (answer.statistic.name, name, f"{found.value:.6g}", f"{found.low:.6g}", f"{found.high:.6g}")
+            for answer in made.answers
+            for name, found in answer.estimates.items()
+        ]
+        table(("statistic", "of", "value", "from", "to"), rows)
+        next_step(options, "budget", options.name.partition("@")[0])
     return 0
 
 

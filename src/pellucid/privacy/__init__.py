@@ -16,6 +16,7 @@ from pellucid.privacy.budget import Ledger, check_new_budget
 from pellucid.privacy.plan import Plan
 from pellucid.privacy.plans import AnyPlan, LedgerPlan, plan_from_record
 from pellucid.privacy.spending import Budget, RunSpending, order_for
+from pellucid.privacy.statistics import Statistic, StatisticsPlan
 
 if TYPE_CHECKING:
     from pellucid.privacy.attack import AttackBound, membership_bound
@@ -29,6 +30,8 @@ __all__ = [
     "LedgerPlan",
     "Plan",
     "RunSpending",
+    "Statistic",
+    "StatisticsPlan",
     "accounting",
     "adaptive_split",
     "banded_coefficients",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pellucid.vault import Group, Manifest
 
-__all__ = ["Sealed", "dataset", "datasets", "export", "ledger", "read", "seal", "set_budget"]
+__all__ = ["Sealed", "dataset", "datasets", "export", "ledger", "read", "require_readable", "seal", "set_budget"]
 
 TAG = "__tag__"
 
@@ -213,14 +213,7 @@ def read(
     sealed = dataset(project, name)
     if not columns:
         raise Misuse("nothing is read without a column to decide about", where=sealed.label, fix="name the columns")
-    for column in columns:
-        if column not in sealed.schema.columns:
-            raise unknown("column", column, list(sealed.schema.columns), "pellucid data show lists the columns")
-    decisions = {c: project.ask(action, sealed.column(c), purpose) for c in columns}
-    refused = [c for c in columns if not decisions[c].allowed]
-    if refused:
-        project.record("decision", **_joined(sealed, refused, decisions[refused[0]]))
-        require(decisions[refused[0]], what=f"{sealed.label}: {', '.join(refused)}")
+    decisions = require_readable(project, sealed, columns, purpose, action=action)
 
     def release(group: Group, wrapped: Mapping[str, str]) -> bytes:
         wanted = [c for c in columns if c in group.columns]
@@ -231,6 +224,26 @@ def read(
 
     table: pa.Table = _vault().read(sealed.folder, sealed.manifest, [*columns, *([TAG] if tags else [])], release)
     return table
+
+
+def require_readable(
+    project: Project, sealed: Sealed, columns: Sequence[str], purpose: str | None, *, action: str = "read"
+) -> dict[str, Decision]:
+    """What the policy says to each column; a denial is recorded.
+
+    Raises:
+        UnknownName: There is no such column.
+        Denied: The policy says no to one of them.
+    """
+    for column in columns:
+        if column not in sealed.schema.columns:
+            raise unknown("column", column, list(sealed.schema.columns), "pellucid data show lists the columns")
+    decisions = {c: project.ask(action, sealed.column(c), purpose) for c in columns}
+    refused = [c for c in columns if not decisions[c].allowed]
+    if refused:
+        project.record("decision", **_joined(sealed, refused, decisions[refused[0]]))
+        require(decisions[refused[0]], what=f"{sealed.label}: {', '.join(refused)}")
+    return decisions
 
 
 def _joined(sealed: Sealed, columns: Sequence[str], decision: Decision) -> dict[str, Any]:

@@ -134,6 +134,9 @@ class Standing:
         evidence = entry.evidence
         if evidence.kind == "dataset":
             return None if roles & _MAKERS else "not from owner or scientist"
+        if evidence.kind == "release":
+            paid = self._runs.get(str(evidence.values.get("name"))) == entry.signer.line
+            return None if paid else "not signed by whoever reserved the release"
         maker = self._runs.get(evidence.subject.name)
         if maker is None:
             return "there is no such run"

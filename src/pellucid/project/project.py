@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pellucid.bundle import Bundle
-    from pellucid.privacy import Ledger, Plan
+    from pellucid.privacy import Ledger, Plan, Statistic
     from pellucid.project.run import Run
+    from pellucid.project.statistics import Release
     from pellucid.schema import Schema
 
 __all__ = ["ACCESS_POLICY", "ACCESS_SCHEMA", "LOG_KEY_INFO", "Project", "role_key_info"]
@@ -387,6 +388,14 @@ class Project:
         from pellucid.project.run import Run
 
         return Run(self, name, data=data, purpose=purpose, plan=plan, factory=factory, **options)
+
+    def release(
+        self, data: str, statistics: Iterable[Statistic | str], *, purpose: str, epsilon: float, **options: Any
+    ) -> Release:
+        """Differentially private statistics, paid from the budget. See :func:`pellucid.project.statistics.release`."""
+        from pellucid.project.statistics import release
+
+        return release(self, data, statistics, purpose=purpose, epsilon=epsilon, **options)
 
     def resume(self, name: str, **options: Any) -> Run:
         """A run that was killed, from its last checkpoint on. See :func:`pellucid.project.resume.resume`."""

@@ -86,7 +86,7 @@ def proof(project: Project, index: int, *, since: int | None = None) -> dict[str
 
 
 def _about(evidence: Evidence, label: str, data_digests: Set[str]) -> bool:
-    if evidence.kind == "dataset":
+    if evidence.kind in ("dataset", "release"):
         return evidence.subject.sha256 in data_digests
     return evidence.subject.name == label
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -11,15 +10,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 from pellucid.errors import BadPlan, Misuse, PellucidError
 from pellucid.evidence import Subject
 from pellucid.keys import identity_name
-from pellucid.log.entries import Entry, seal_record
-from pellucid.privacy import AnyPlan, BoostPlan, Ledger, Plan, accounting
+from pellucid.privacy import AnyPlan, BoostPlan, Plan, accounting
 from pellucid.project import data
 from pellucid.project.interrupts import Interrupts
 from pellucid.project.keeping import Keeper, check_every
 from pellucid.project.project import Project, tell
 from pellucid.project.reservations import clear, folder
-from pellucid.project.reservations import lock as _lock
 from pellucid.project.reservations import unlock as _unlock
+from pellucid.project.reserving import reserve
 from pellucid.project.statements import (
     dataset_evidence,
     describe,
@@ -219,29 +217,8 @@ class Run:
 
     def _reserve(self) -> None:
         """Write the whole plan into the ledger, in one transaction with the look at what is left."""
-        project, plan, name = self.project, self.plan, self.sealed.name
-        reservation = secrets.token_hex(8)
-        self._lock = _lock(project, reservation)
-        try:
-            with project.writing() as writer:
-                entries = project.counted()
-                Ledger.fold(entries, name).admit(plan)
-                self.label = f"{self._name}@{_next_version(entries, self._name)}"
-                fields = {
-                    "reservation": reservation,
-                    "dataset": name,
-                    "run": self.label,
-                    "plan": plan.record(),
-                    "events": plan.events,
-                    "epsilon": plan.epsilon,
-                    "delta": plan.delta,
-                    "purpose": self.purpose,
-                }
-                self._index = writer.append(seal_record("reserve", fields, project.identity.signing, project.moment()))
-        except BaseException:
-            _unlock(project, reservation, self._lock)
-            raise
-        self._reservation = reservation
+        made = reserve(self.project, self.sealed.name, self.plan, name=self._name, purpose=self.purpose)
+        self._reservation, self.label, self._index, self._lock = made.name, made.label, made.index, made.lock
 
     def _settle(self, status: str, steps: int) -> None:
         if self._settled or self._reservation is None:
@@ -559,12 +536,3 @@ def together() -> Workers | None:
 
     found = workers()
     return found if found.count > 1 else None
-
-
-def _next_version(entries: Sequence[Entry], name: str) -> int:
-    taken = [
-        int(entry.body["run"].rpartition("@")[2])
-        for entry in entries
-        if entry.kind == "reserve" and entry.body["run"].rpartition("@")[0] == name
-    ]
-    return max(taken, default=0) + 1

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pellucid.vault.opening import read as read
     from pellucid.vault.sealing import seal as seal
     from pellucid.vault.source import read_source as read_source
+    from pellucid.vault.summing import aggregate as aggregate
     from pellucid.vault.tags import TAG as TAG
     from pellucid.vault.tags import draw_tags as draw_tags
     from pellucid.vault.tags import in_test as in_test
@@ -35,6 +36,7 @@ _HOME: Final = {
     "Problem": "values",
     "SealedFile": "manifest",
     "TAG": "tags",
+    "aggregate": "summing",
     "check_table": "values",
     "draw_tags": "tags",
     "export": "exporting",
@@ -54,6 +56,7 @@ __all__ = [
     "Manifest",
     "Problem",
     "SealedFile",
+    "aggregate",
     "check_table",
     "draw_tags",
     "export",
