@@ -17,6 +17,7 @@ from pellucid.privacy.adaptive import adaptive_split
 from pellucid.privacy.checking import check_name, check_number, exact
 from pellucid.privacy.choices import CLIPPINGS, MECHANISMS, Options
 from pellucid.privacy.events import MAX_COUNT, NOISE_RANGE, Event
+from pellucid.privacy.rows import check_rows, draws_rows, rows_event, rows_noise
 
 __all__ = ["Plan"]
 
@@ -34,7 +35,7 @@ class Plan:
         units: Public, rounded number of people in the data set, training and test together.
         test: Share of the units that is held out, in [0, 1).
         batch: Expected units in a step's Poisson sample, in [1, train_units); also the normaliser of the summed
-            gradients, since the size of a sample is private.
+            gradients, since the size of a sample is private. Where rows are drawn, the units whose rows they would be.
         epochs: Expected passes over the training units, above 0; need not be whole.
         clip: L2 norm to which each unit's gradient is clipped, above 0.
         noise_multiplier: Standard deviation of the noise in multiples of ``clip``, in [1e-3, 1e6]: what the accountant
@@ -45,6 +46,11 @@ class Plan:
             ``batch`` still. Not together with adaptive clipping: noise cancels that was scaled alike.
         augmentations: Views of a unit in a step, whose gradients are averaged before they are clipped: no privacy cost
             (De et al. 2022, arXiv 2204.13650). In [1, 1000].
+        unit_rows: The most rows of a unit, in [1, 1000].
+        sampling: One of :data:`~pellucid.privacy.choices.SAMPLINGS`; ``example`` for units with several rows only, and
+            with neither adaptive clipping nor banded noise.
+        rows: Public, rounded number of rows, in [units, units · unit_rows]; None where units are drawn, or all of them
+            are taken to have as many rows as they may.
 
     A field from ``clipping`` on that has its default value is left out of records, which so are what they always were.
 
@@ -64,6 +70,9 @@ class Plan:
     mechanism: str = "gaussian"
     bands: int = 1
     augmentations: int = 1
+    unit_rows: int = 1
+    sampling: str = "user"
+    rows: int | None = None
 
     def __post_init__(self) -> None:
         low, high = NOISE_RANGE
@@ -90,6 +99,7 @@ class Plan:
         check_number(self, "augmentations", int, lambda v: 1 <= v <= _MAX_VIEWS, f"from 1 to {_MAX_VIEWS}")
         if self.clipping == "adaptive" and self.mechanism == "banded":
             raise BadPlan("adaptive clipping and banded noise do not go together", where="clipping")
+        check_rows(self)
         if self.clipping == "adaptive":
             adaptive_split(self.noise_multiplier, self.batch)
 
@@ -104,6 +114,7 @@ class Plan:
         batch: int,
         epochs: float,
         clip: float,
+        sampling: str | None = None,
         **options: Unpack[Options],
     ) -> Plan:
         """The plan with the least noise whose claim is at most ``epsilon``.
@@ -111,10 +122,18 @@ class Plan:
         The noise multiplier is a whole number of ten-thousandths, at most two of them above the least; the plan's
         ``epsilon`` is what the accountant then finds, so it may be slightly below the one asked for.
 
+        Where units have several rows and ``sampling`` is left out, both ways are calibrated, and the one with less
+        :attr:`relative_noise` is taken: they draw as many rows in a step, in as many steps.
+
         Raises:
             BadPlan: A parameter is out of its range, or no noise is enough, or the least is too much for adaptive
                 clipping to count with.
         """
+        if sampling is None:
+            common = {"epsilon": epsilon, "delta": delta, "test": test, "epochs": epochs, "clip": clip}
+            return cls._least({**common, "units": units, "batch": batch, **options})
+        if sampling == "user":
+            options["rows"] = None
         asked = cls(
             epsilon=epsilon,
             delta=delta,
@@ -124,13 +143,23 @@ class Plan:
             epochs=epochs,
             clip=clip,
             noise_multiplier=NOISE_RANGE[0],  # not yet known; the other fields are checked with the least
+            sampling=sampling,
             **options,
         )
-        noise = _accounted(
-            lambda: accounting.calibrate(asked.sample_rate, asked.steps, asked.epsilon, asked.delta, asked.bands),
-            "epsilon",
-        )
+        if asked.sampling == "user":
+            numbers = (asked.sample_rate, asked.steps, asked.epsilon, asked.delta, asked.bands)
+            noise = _accounted(lambda: accounting.calibrate(*numbers), "epsilon")
+        else:
+            noise = _accounted(lambda: rows_noise(asked), "epsilon")
         return replace(asked, noise_multiplier=noise)._claimed()
+
+    @classmethod
+    def _least(cls, asked: Mapping[str, Any]) -> Plan:
+        """The way of drawing with less noise; ``user`` where there is no choice."""
+        plans = [cls.calibrate(**asked, sampling="user")]
+        if draws_rows(plans[0]):
+            plans.append(cls.calibrate(**asked, sampling="example"))
+        return min(plans, key=lambda plan: plan.relative_noise)
 
     @classmethod
     def of(
@@ -143,6 +172,7 @@ class Plan:
         batch: int,
         epochs: float,
         clip: float,
+        sampling: str = "user",
         **options: Unpack[Options],
     ) -> Plan:
         """The plan with this noise; its ``epsilon`` is computed.
@@ -159,6 +189,7 @@ class Plan:
             epochs=epochs,
             clip=clip,
             noise_multiplier=noise_multiplier,
+            sampling=sampling,
             **options,
         )._claimed()
 
@@ -174,7 +205,7 @@ class Plan:
 
     @property
     def sample_rate(self) -> float:
-        """Chance of each training unit to be in a step's sample: the float next to ``batch / train_units``.
+        """Chance of each training unit, or row, to be in a step's sample: the float next to ``batch / train_units``.
 
         The trainer samples with this very float, and the events carry it without loss; within the group whose turn it
         is, if the mechanism is banded, with the float :attr:`group_rate`.
@@ -193,8 +224,21 @@ class Plan:
 
     @property
     def normaliser(self) -> int:
-        """What the noisy sum of gradients is divided by: the expected batch, never the private size of a sample."""
-        return self.batch
+        """What the noisy sum of gradients is divided by: the expected batch, never the private size of a sample.
+
+        Where rows are drawn, the rows of so many units: ``floor(batch · rows / units)``.
+        """
+        if self.sampling == "user":
+            return self.batch
+        return self.batch * (self.rows or self.units * self.unit_rows) // self.units
+
+    @property
+    def relative_noise(self) -> float:
+        """Standard deviation of the noise on the mean gradient that a step releases, in multiples of the clip.
+
+        What compares the ways of drawing: a smaller noise multiplier of a smaller sum is no gain.
+        """
+        return self.noise_multiplier / self.normaliser
 
     @property
     def gradient_noise_multiplier(self) -> float:
@@ -217,6 +261,8 @@ class Plan:
     @property
     def events(self) -> list[dict[str, Any]]:
         """What the accountant composes, as records for evidence and the log."""
+        if self.sampling == "example":
+            return [rows_event(self, self.noise_multiplier).record()]
         return [Event(self.sample_rate, self.noise_multiplier, self.steps, self.bands).record()]
 
     def record(self) -> dict[str, Any]:

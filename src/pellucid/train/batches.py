@@ -12,6 +12,7 @@ from pellucid.errors import Misuse
 from pellucid.train.drawing import drawing
 from pellucid.train.inputs import leaves, mapped
 from pellucid.train.noise import Noise, SecureNoise
+from pellucid.train.persons import MADE_UP, Persons
 from pellucid.train.probe import generated_tree
 from pellucid.train.state import StateGuard
 
@@ -45,6 +46,7 @@ class Batches:
         augment: Augment | None = None,
         on_step: Callable[[int], None] | None = None,
         start: int = 0,
+        persons: Persons | None = None,
     ) -> None:
         self.lock = threading.RLock()  # re-entrant, because on_step may close the run
         self._steps = plan.steps
@@ -54,7 +56,8 @@ class Batches:
         self._x, self._y = x, y
         self._views = plan.augmentations
         self._augment = augment
-        self._drawing = drawing(len(leaves(x)[0]), plan)
+        self._persons = persons
+        self._drawing = drawing(len(leaves(x)[0]) if persons is None else len(persons), plan)
         self._on_step = on_step
         self._guard = StateGuard(model)
         self._drawn: int | None = None  # rows of the batch that waits for its step
@@ -105,9 +108,11 @@ class Batches:
         self._guard.check()
         if self._closed or self.steps_taken >= self.steps:
             raise StopIteration
-        index = self._drawing.draw(self.steps_taken)
+        index, counts = self._drawing.draw(self.steps_taken), None
         self.drop()
         self._empty = len(index) == 0
+        if self._persons is not None:
+            index, counts = (index, MADE_UP) if self._empty else self._persons.rows_of(index)
         if self._empty:
             x = generated_tree(self._x, 1)
             y = mapped(lambda leaf: torch.zeros_like(leaf[:1]), self._y)
@@ -117,7 +122,7 @@ class Batches:
             x, y = (mapped(lambda leaf: leaf.repeat_interleave(self._views, 0), tree) for tree in (x, y))
             if self._augment is not None:
                 x = mapped(self._augment, x)
-        self._recorder.expect(x)
+        self._recorder.expect(x, counts)
         self._drawn = len(leaves(x)[0])
         return x, y
 

@@ -19,12 +19,12 @@ class Drawing(Protocol):
     """Draws samples."""
 
     def draw(self, step: int) -> torch.Tensor:
-        """Rising int64 indices ``(size,)`` of the rows in the sample of ``step``, counted from 0."""
+        """Rising int64 indices ``(size,)`` of what is in the sample of ``step``, counted from 0."""
 
 
-def drawing(rows: int, plan: Plan) -> Drawing:
-    """What draws the samples of ``plan`` from ``rows`` rows."""
-    return _Cyclic(rows, plan) if plan.mechanism == "banded" else _Poisson(rows, plan)
+def drawing(number: int, plan: Plan) -> Drawing:
+    """What draws the samples of ``plan`` from so many rows, or people whose rows are drawn together."""
+    return _Cyclic(number, plan) if plan.mechanism == "banded" else _Poisson(number, plan)
 
 
 class _Poisson:

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import nn
 
-from pellucid.errors import Misuse
+from pellucid.errors import BadData, Misuse
 from pellucid.train.batches import Augment, Batches
 from pellucid.train.guards import check_loss, check_model, check_optimizer
+from pellucid.train.inputs import leaves
 from pellucid.train.memory import chunk_rows
 from pellucid.train.noise import Noise, SecureNoise
 from pellucid.train.optimizer import PrivateOptimizer
+from pellucid.train.persons import Persons
 from pellucid.train.probe import blends
 from pellucid.train.recorder import Recorder
 from pellucid.train.release import Release
@@ -51,6 +53,7 @@ def private(
     reduction: str = "mean",
     memory: int | str | None = None,
     augment: Augment | None = None,
+    people: torch.Tensor | None = None,
     on_step: Callable[[int], None] | None = None,
     noise: Noise | None = None,
     start: int = 0,
@@ -70,6 +73,10 @@ def private(
     example whose gradient is not finite counts as zero. The model takes exactly the rows of the batch, at most cast or
     moved to a device: each row must be one person's, so whatever changes rows belongs inside the module.
 
+    Where people have several rows, ``people`` says whose each is. A person is drawn with all of them, which stand side
+    by side in the batch, and their gradient is the mean over their rows, clipped as one; or, if the plan samples
+    examples, every row is drawn and clipped on its own.
+
     Under ``torchrun``, every process gives its own part of the people and an equal model; the first one's noise is that
     of the whole. The batch of the plan is that of all processes together.
 
@@ -85,6 +92,7 @@ def private(
         memory: Bytes that a step may take, or ``"low"``: larger batches go through the model in chunks, at the price
             of a second forward pass. None: half of the memory that is free.
         augment: With ``plan.augmentations`` K above 1, makes of the K·B rows (each row K times) K views of each.
+        people: ``(N,)``, int64, one number a person; needed if the plan is for people with several rows.
         on_step: Called with the number of steps taken after each.
         noise: Where noise comes from; a cryptographically secure source unless tests open an Unsafe door.
         start: Steps of the plan that are spent already, by the run that this one resumes.
@@ -97,10 +105,11 @@ def private(
         UnsupportedModel: The model couples rows, learns from data in a buffer, or its per-example gradients are not
             what autograd says. Names the layer or parameter and the remedy.
         Misuse: The optimizer is not a fresh one over exactly this model, has step hooks, or either is private already;
-            the loss is not what ``reduction`` says.
-        BadData: ``x`` and ``y`` do not belong together.
+            the loss is not what ``reduction`` says; ``people`` is missing.
+        BadData: ``x`` and ``y`` do not belong together, or somebody has more rows than the plan protects.
     """
     check_rows(x, y, model)
+    persons = _persons(people, plan, x)
     if reduction not in ("mean", "sum"):
         raise Misuse('reduction must be "mean" or "sum"', where="reduction")
     if start and plan.mechanism == "banded":
@@ -123,14 +132,16 @@ def private(
     reshard(model)
     recorder = Recorder(model, views=plan.augmentations, reduction=reduction)
     try:
-        check_gradients(recorder, x)
+        check_gradients(recorder, x, people=persons is not None)
         if loss is not None:
             check_loss(model, loss, x, y, reduction)
-        recorder.chunk = chunk_rows(recorder, x, memory, plan.batch * plan.augmentations)
+        recorder.chunk = chunk_rows(recorder, x, memory, plan.batch * plan.unit_rows * plan.augmentations)
         reshard(model)
         model.train()
         source = noise or SecureNoise()
-        batches = Batches(model, recorder, plan, x, y, source, augment=augment, on_step=on_step, start=start)
+        batches = Batches(
+            model, recorder, plan, x, y, source, augment=augment, on_step=on_step, start=start, persons=persons
+        )
         stepper = PrivateOptimizer(optimizer, plan, batches, recorder, Release(plan, source, peers))
     except BaseException:
         recorder.release()
@@ -139,6 +150,22 @@ def private(
     if clip is not None:
         stepper.resume_clip(clip)
     return PrivateModel(model, recorder), stepper, batches
+
+
+def _persons(people: torch.Tensor | None, plan: Plan, x: Any) -> Persons | None:
+    """Whose rows are drawn together; None where each row is drawn on its own."""
+    if people is None:
+        if plan.unit_rows > 1:
+            raise Misuse(
+                f"the plan is for people with up to {plan.unit_rows} rows, and nothing says whose rows are whose",
+                where="people",
+                fix="give people=, one number a person, for every row",
+            )
+        return None
+    if len(people) != len(leaves(x)[0]):
+        raise BadData("there must be one number of a person for every row", where="people")
+    persons = Persons(people, plan.unit_rows)  # also where rows are drawn: the plan's bound has to hold
+    return persons if plan.unit_rows > 1 and plan.sampling == "user" else None
 
 
 def standard(model: nn.Module) -> nn.Module:

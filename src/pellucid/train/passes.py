@@ -97,7 +97,7 @@ class Pass:
         try:
             output = recorder.under_way(self, run, args, kwargs)
         except (RuntimeError, MemoryError) as error:
-            if not self.right or not out_of_memory(error) or not recorder.shrink(self._rows):
+            if not self.right or not out_of_memory(error) or not recorder.shrink(0, self._rows):
                 raise
             return self._again.forward()
         output, inner = _cut(output, self._receive)
@@ -114,7 +114,7 @@ class Pass:
         try:
             recorder.take(self._rows, self.differentiate(scaled))
         except (RuntimeError, MemoryError) as error:
-            if again is None or not out_of_memory(error) or not recorder.shrink(self._rows):
+            if again is None or not out_of_memory(error) or not recorder.shrink(0, self._rows):
                 raise
             self._watched = []
             again.differentiate(scaled)
@@ -170,20 +170,20 @@ class Chunks:
         start = 0
         form: Any = None
         while start < self._rows:
-            size = self._size()
+            end = self._recorder.until(start, self._rows)
             self._states[start] = torch.get_rng_state()
-            args, kwargs = self._slice(start, start + size)
+            args, kwargs = self._slice(start, end)
             try:
                 # layers run as in a recorded pass, but without a graph; cloned, since a module may write to its input
                 with torch.no_grad(), self._recorder.at_rest():
                     leaves, form = tree_flatten(self._run(*_cloned(args), **_cloned(kwargs)))
             except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error) or not self._recorder.shrink(size):
+                if not out_of_memory(error) or not self._recorder.shrink(start, end):
                     raise
                 torch.set_rng_state(self._states[start])
                 continue
             parts.append(leaves)
-            start += size
+            start = end
         whole = [_joined(pieces) for pieces in zip(*parts, strict=True)]
         self._places = [
             i for i, leaf in enumerate(whole) if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
@@ -213,11 +213,10 @@ class Chunks:
         start = 0
         try:
             while start < self._rows:
-                size = self._size()
+                end = recorder.until(start, self._rows)
                 if start in self._states:
                     torch.set_rng_state(self._states[start])
                 before = torch.get_rng_state()
-                end = min(start + size, self._rows)
                 args, kwargs = self._slice(start, end)
                 pass_ = Pass(recorder, end - start, right=True)
                 enabled, kind = self._autocast
@@ -225,9 +224,9 @@ class Chunks:
                     with torch.enable_grad(), torch.autocast("cpu", kind, enabled), recorder.at_rest(False):
                         pass_.through(args, kwargs, self._run, self._places or range(len(gradients)))
                     parts = [None if g is None else g[start:end] for g in gradients]
-                    recorder.take_chunk(end - start, pass_.differentiate(parts))
+                    recorder.take_chunk(start, end, pass_.differentiate(parts))
                 except (RuntimeError, MemoryError) as error:
-                    if not out_of_memory(error) or not recorder.shrink(size):
+                    if not out_of_memory(error) or not recorder.shrink(start, end):
                         raise
                     torch.set_rng_state(before)
                     continue
@@ -237,9 +236,6 @@ class Chunks:
 
     def _now(self) -> list[int]:
         return [leaf._version for leaf in tree_flatten(self._given)[0] if isinstance(leaf, torch.Tensor)]
-
-    def _size(self) -> int:
-        return self._recorder.chunk or self._rows
 
     def _slice(self, start: int, end: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
         def part(leaf: Any) -> Any:

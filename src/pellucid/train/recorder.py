@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from pellucid.errors import Misuse
-from pellucid.train.contributions import Contribution, combine
+from pellucid.train.contributions import Contribution, by_person, combine, layout
 from pellucid.train.inputs import Expected
 from pellucid.train.layers import owned_parameters, replacement_of, rule_of
 from pellucid.train.passes import Chunks, Pass
@@ -39,9 +39,11 @@ class Recorder:
         draw: Stands for the present batch.
         resting: Layers that are called record nothing.
         plain: While resting, layers run as torch wrote them, also those that are replaced to be watched.
-        views: Rows of a batch are ``units · views``.
-        units: Units of the present batch, once its backward pass is done.
-        chunk: The most rows that go through the model at a time; None for all.
+        views: Of a row of the data, next to each other in a batch.
+        units: Rows of the data in the present batch, once its backward pass is done. Each is a unit of its own, unless
+            people have several.
+        counts: Rows of each person in the present batch, one person after the other; None if each row is a unit.
+        chunk: The most rows that go through the model at a time, or one person's if those are more; None for all.
         consume: Takes the gradients of each chunk, since those of all chunks at once would not fit.
     """
 
@@ -55,6 +57,7 @@ class Recorder:
         self.learned = False
         self.views = views
         self.units = 0
+        self.counts: torch.Tensor | None = None
         self.chunk: int | None = None
         self.consume: Callable[[Gradients], None] | None = None
         self.mean = reduction == "mean"
@@ -120,9 +123,15 @@ class Recorder:
 
     # -- one batch ----------------------------------------------------------------------------------------------------
 
-    def expect(self, rows: Any | None) -> None:
-        """Hold to these rows from here on, of which a copy is kept; None lets go until the next batch."""
+    def expect(self, rows: Any | None, counts: torch.Tensor | None = None) -> None:
+        """Hold to these rows from here on, of which a copy is kept; None lets go until the next batch.
+
+        Args:
+            rows: Of the batch, with their views.
+            counts: Rows of the data of each person, where people have several.
+        """
         self.expected.hold(rows)
+        self.counts = counts
         self.live = rows is not None
         self.draw = object()
         self._open.clear()
@@ -168,8 +177,8 @@ class Recorder:
         for parameter, contribution in found:
             self._pieces.setdefault(parameter, []).append(contribution)
 
-    def take_chunk(self, rows: int, pieces: Pieces) -> None:
-        """Clip and add up what the layers of a pass over some of the rows say.
+    def take_chunk(self, start: int, end: int, pieces: Pieces) -> None:
+        """Clip and add up what the layers of a pass over the rows from ``start`` to ``end`` say: of whole people.
 
         Raises:
             Misuse: The loss uses more than one forward pass, so that a chunk of one is not all there is of its units.
@@ -178,8 +187,8 @@ class Recorder:
         for parameter, contribution in pieces:
             gradients.setdefault(parameter, []).append(contribution)
         if self.consume is not None:
-            self.consume(_combined(gradients))
-        self.units += rows // self.views
+            self.consume(self._combined(gradients, start // self.views, end // self.views))
+        self.units += (end - start) // self.views
 
     def begin_chunks(self) -> None:
         """Called before the chunks of a pass are taken."""
@@ -187,13 +196,27 @@ class Recorder:
             raise self._once()
         self._consumed += 1
 
-    def shrink(self, rows: int) -> bool:
-        """Memory ran out with ``rows`` rows: take half as many from here on. False if one unit is too much."""
-        half = rows // 2 // self.views * self.views
+    def until(self, start: int, rows: int) -> int:
+        """Where the chunk ends that begins at row ``start`` of ``rows``: after at least one unit, never within one."""
+        size = self.chunk or rows
+        if self.counts is None:
+            return min(start + size, rows)
+        ends = self.counts.cumsum(0) * self.views
+        whole = ends[ends <= start + size]
+        if len(whole) and int(whole[-1]) > start:
+            return int(whole[-1])
+        return int(ends[ends > start][0])
+
+    def shrink(self, start: int, end: int) -> bool:
+        """Memory ran out with these rows: take half as many from here on. False if one unit is too much."""
+        half = (end - start) // 2 // self.views * self.views
         if half < 1:
             return False
-        self.chunk = half
-        return True
+        before, self.chunk = self.chunk, half
+        if self.until(start, end) < end:
+            return True
+        self.chunk = before
+        return False
 
     @staticmethod
     def _once() -> Misuse:
@@ -205,7 +228,16 @@ class Recorder:
 
     def gradients(self) -> Gradients:
         """By parameter, what the present batch says; parameters that the loss did not use are absent."""
-        return _combined(self._pieces)
+        return self._combined(self._pieces, 0, self.units)
+
+    def _combined(self, pieces: dict[nn.Parameter, list[Contribution]], start: int, end: int) -> Gradients:
+        """By parameter, one contribution of the rows of the data from ``start`` to ``end``, by person if they are."""
+        combined = {p: parts[0] if len(parts) == 1 else combine(parts) for p, parts in pieces.items()}
+        if self.counts is None:
+            return combined
+        ends = self.counts.cumsum(0)
+        layouts = layout(self.counts[(ends > start) & (ends <= end)])
+        return {p: by_person(contribution, layouts) for p, contribution in combined.items()}
 
     # -- passes under way ---------------------------------------------------------------------------------------------
 
@@ -261,7 +293,3 @@ class Recorder:
                 fix="call the model on exactly the rows of the batch; put any change of a row inside the module",
             )
         return pass_
-
-
-def _combined(pieces: dict[nn.Parameter, list[Contribution]]) -> Gradients:
-    return {p: parts[0] if len(parts) == 1 else combine(parts) for p, parts in pieces.items()}

@@ -6,6 +6,7 @@ spent.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from pellucid.errors import PellucidError, UnsupportedModel
-from pellucid.train.contributions import Contribution, Room
+from pellucid.train.contributions import Contribution, Room, by_person, layout
 from pellucid.train.probe import forward, generated, generated_tree, in_training_mode
 from pellucid.train.recorder import Recorder
 from pellucid.train.workers import full, is_sharded
@@ -23,10 +24,11 @@ __all__ = ["check_gradients", "silent_parameters"]
 _ENOUGH = 1 << 30  # bytes
 ROWS: Final = 5
 MORE: Final = 17
+PEOPLE: Final = (3, 1, 5)  # rows of made-up people; the rest of MORE rows is one more person's
 _Found = dict[str, torch.Tensor | None]
 
 
-def check_gradients(recorder: Recorder, like: Any) -> None:
+def check_gradients(recorder: Recorder, like: Any, *, people: bool = False) -> None:
     """Hold per-example gradients, their norms and their sum against autograd, on generated rows.
 
     Their sum must be the gradient of a loss over all rows, and each must be the gradient of a loss on the output of its
@@ -36,6 +38,7 @@ def check_gradients(recorder: Recorder, like: Any) -> None:
     Args:
         recorder: Of the model; holds nothing afterwards.
         like: Shape and type of rows.
+        people: Whether people may have several rows; then the same is held of made-up people.
 
     Raises:
         UnsupportedModel: They are not, or a backward pass fails. Names the parameter.
@@ -43,29 +46,40 @@ def check_gradients(recorder: Recorder, like: Any) -> None:
     with in_training_mode(recorder.module), torch.enable_grad():
         try:
             for rows, singles in ((MORE, 1), (ROWS, ROWS)):
-                _check(recorder, generated_tree(like, rows), rows, singles)
+                _check(recorder, generated_tree(like, rows), rows, singles, people)
         finally:
             recorder.expect(None)
     recorder.learned = True
 
 
-def _check(recorder: Recorder, x: Any, rows: int, singles: int) -> None:
+def _check(recorder: Recorder, x: Any, rows: int, singles: int, people: bool) -> None:
     names = {p: name for name, p in recorder.module.named_parameters() if p.requires_grad}
     found = {names[p]: contribution for p, contribution in _recorded(recorder, x).items()}
-    norms = {name: contribution.squared_norms(Room(_ENOUGH)).sqrt() for name, contribution in found.items()}
     everybody = {name: c.weighted_sum(torch.ones(rows, dtype=torch.float64)) for name, c in found.items()}
     _compare(everybody, _plain(recorder, x, slice(None)))
+    _check_units(recorder, x, found, [slice(row, row + 1) for row in range(singles)])
+    if people and rows == MORE:
+        counts = torch.tensor([*PEOPLE, MORE - sum(PEOPLE)])
+        ends = counts.cumsum(0).tolist()
+        joined = {name: by_person(c, layout(counts)) for name, c in found.items()}
+        _check_units(recorder, x, joined, [slice(a, b) for a, b in itertools.pairwise([0, *ends])])
+
+
+def _check_units(recorder: Recorder, x: Any, found: dict[str, Contribution], rows: list[slice]) -> None:
+    """Hold the norm and the gradient of the first units, each the mean over some rows, against autograd."""
+    norms = {name: contribution.squared_norms(Room(_ENOUGH)).sqrt() for name, contribution in found.items()}
     one = torch.ones(1, dtype=torch.float64)
-    for row in range(singles):
-        samples = {name: c.select(torch.tensor([row])).weighted_sum(one) for name, c in found.items()}
+    for unit, part in enumerate(rows):
+        samples = {name: c.select(torch.tensor([unit])).weighted_sum(one) for name, c in found.items()}
         sizes = {name: float(sample.detach().double().norm()) for name, sample in samples.items()}
         scale = max(sizes.values(), default=0.0)
         for name, size in sizes.items():
-            norm = float(norms[name][row])
+            norm = float(norms[name][unit])
             # it may be too large where terms cancel, never too small
             if not (1 - 1e-3) * size - 1e-6 * scale <= norm <= (1 + 1e-3) * size + 1e-3 * scale:
                 raise _wrong(name)
-        _compare(samples, _plain(recorder, x, slice(row, row + 1)))
+        sums = _plain(recorder, x, part)
+        _compare(samples, {name: None if g is None else g / (part.stop - part.start) for name, g in sums.items()})
 
 
 def silent_parameters(recorder: Recorder, like: Any) -> list[str]:

@@ -10,6 +10,22 @@ from pellucid.train.contributions.base import Contribution, Direct, Room
 from pellucid.train.contributions.combined import Stacked, Sum, Tied, combine
 from pellucid.train.contributions.convolution import Convolution
 from pellucid.train.contributions.outer import Outer
+from pellucid.train.contributions.persons import Layout, Split, by_person, layout
 from pellucid.train.contributions.rows import Rows
 
-__all__ = ["Contribution", "Convolution", "Direct", "Outer", "Room", "Rows", "Stacked", "Sum", "Tied", "combine"]
+__all__ = [
+    "Contribution",
+    "Convolution",
+    "Direct",
+    "Layout",
+    "Outer",
+    "Room",
+    "Rows",
+    "Split",
+    "Stacked",
+    "Sum",
+    "Tied",
+    "by_person",
+    "combine",
+    "layout",
+]
