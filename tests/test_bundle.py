@@ -59,13 +59,43 @@ def verify(grants: list[bytes], evidence: list[bytes]) -> bundles.Verified:
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @pytest.mark.parametrize("role", ["owner", "steward", "scientist", "auditor", "reader"])
 def test_a_kind_counts_only_from_its_roles(kind: str, role: str) -> None:
-    making = kind in {"dataset", "training", "privacy", "provenance", "tuning", "unsafe"}
+    making = kind in {"dataset", "training", "privacy", "provenance", "tuning", "release", "unsafe"}
     if role in ({"owner", "scientist"} if making else {"owner", "steward", "scientist", "auditor"}):
         assert verify([grant(BO, role)], [said(kind, BO)]).signers == ("bo",)
     else:
         with pytest.raises(NotTrusted, match="credit/bo"):
             verify([grant(BO, role)], [said(kind, BO)])
     assert verify([], [said(kind, OWNER)]).signers == ("ana",)
+
+
+def test_what_others_say_of_a_model_counts_before_what_its_trainer_says() -> None:
+    grants = [grant(BO, "scientist"), grant(CY, "auditor")]
+    log = [said("training", BO), said("expectation", BO), said("expectation", CY), said("expectation", BO)]
+    found = verify(grants, log)
+    assert [(e.kind, by) for e, by in zip(found.evidence, found.signers, strict=True)] == [
+        ("training", "bo"),
+        ("expectation", "bo"),
+        ("expectation", "bo"),
+        ("expectation", "cy"),
+    ]
+    alone = verify([grant(BO, "scientist")], [said("training", BO), said("fairness", BO), said("slices", BO)])
+    assert [e.kind for e in alone.evidence] == ["training", "fairness", "slices"]
+
+
+@pytest.mark.parametrize(
+    ("reviews", "counts"),
+    [
+        ([(CY, "approve"), (BO, "reject")], "reject"),  # also the trainer's own
+        ([(CY, "reject"), (BO, "approve"), (OWNER, "approve")], "reject"),
+        ([(CY, "reject"), (CY, "approve")], "approve"),
+        ([(CY, "approve"), (CY, "reject")], "reject"),
+        ([(OWNER, "reject"), (CY, "reject"), (CY, "approve")], "reject"),
+    ],
+)
+def test_a_rejection_counts_until_who_rejected_approves(reviews: list[tuple[SigningKey, str]], counts: str) -> None:
+    grants = [grant(BO, "scientist"), grant(CY, "auditor")]
+    told = [seal_evidence(Evidence("review", MODEL, {"verdict": v}, {"at": AT}, "public"), by) for by, v in reviews]
+    assert verify(grants, [said("training", BO), *told]).evidence[-1].values["verdict"] == counts
 
 
 @pytest.mark.parametrize("other", ["training", "privacy", "provenance"])

@@ -124,7 +124,9 @@ class Verified:
     Attributes:
         project: The project whose log holds it all.
         subject: The model.
-        evidence: The statements, in the order of the log.
+        evidence: The statements in the order in which they count: of a kind, the last one does. First what its trainer
+            said of the model, then what others said, so that nobody replaces an auditor's finding about a model of his
+            own; last a rejection that who rejected has not taken back. Within each, in the order of the log.
         signers: Who signed each of them, by name in the project.
         owner: The trusted owner at the root of the chain.
         log_key: The log's key, named by the owner in entry 0.
@@ -220,12 +222,14 @@ def _verify(bundle: Bundle, owners: Sequence[VerifyKey], tell: Passed) -> Verifi
     grants = [parse(item.index, item.leaf) for item in bundle.grants]
     entries = [parse(item.index, item.leaf) for item in bundle.evidence]
     tell("signatures", f"{len(grants) + len(entries)} signatures hold")
-    evidence = tuple(_evidence(entry) for entry in entries)
-    signers = tuple(_signer(entry, root, grants, owner) for entry in entries)
-    tell("grants", f"every signer was granted a role by {owner.name}: {', '.join(sorted(set(signers)))}")
-    _bind(bundle.subject, evidence)
+    by = [_signer(entry, root, grants, owner) for entry in entries]
+    tell("grants", f"every signer was granted a role by {owner.name}: {', '.join(sorted(set(by)))}")
+    said = [_evidence(entry) for entry in entries]
+    _bind(bundle.subject, said)
     _one_run(entries)
     _in_time([*grants, *entries])
+    order = _weight(entries)
+    evidence, signers = tuple(said[i] for i in order), tuple(by[i] for i in order)
     tell("subject", f"every statement is about {bundle.subject.name} or the data it was trained on")
     return Verified(root.body["project"], bundle.subject, evidence, signers, owner, log_key, checkpoint)
 
@@ -369,6 +373,16 @@ def _one_run(entries: Sequence[Entry]) -> None:
         raise Tampered(
             "training, privacy and provenance are not signed by one and the same key", where="bundle: subject"
         )
+
+
+def _weight(entries: Sequence[Entry]) -> list[int]:
+    """Positions in ``entries`` in the order in which they count: the trainer's, everybody else's, and rejections that
+    who rejected has not taken back.
+    """
+    trainers = {entry.signer.line for entry in entries if entry.evidence.kind == "training"}
+    reviews = {entry.signer.line: i for i, entry in enumerate(entries) if entry.evidence.kind == "review"}
+    rejected = {i for i in reviews.values() if entries[i].evidence.values["verdict"] != "approve"}
+    return sorted(range(len(entries)), key=lambda i: (i in rejected, entries[i].signer.line not in trainers, i))
 
 
 def _in_time(entries: Sequence[Entry]) -> None:

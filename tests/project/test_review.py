@@ -74,6 +74,8 @@ def test_a_check_that_requires_a_review_passes_only_after_approval_and_a_later_r
     review(reported.open("ana"), "tiny", verdict="reject", note="the groups differ")
     assert verdict(reported) == 1
     review(reported.open("kim"), "tiny", verdict="approve", note="argued again")
+    assert verdict(reported) == 1  # a rejection stands until who rejected approves
+    review(reported.open("ana"), "tiny", verdict="approve", note="the reasons are written down now")
     assert verdict(reported) == 0
     assert reported.verified()
     bundle = publish.bundle(reported.open(), "tiny")

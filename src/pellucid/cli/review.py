@@ -16,7 +16,7 @@ def add(verbs: Verbs) -> None:
         formatter_class=formatter,
         description="Say yes or no to a model after reading its report, in your name and with your\n"
         "key. The judgement holds the digest of what you read, your roles, and whether\n"
-        "you trained the model yourself. Of several judgements the last one counts.",
+        "you trained the model yourself. A rejection stands until who rejected approves.",
     )
     parser.add_argument("model", metavar="M", help="a model, such as credit-risk or credit-risk@2")
     verdict = parser.add_mutually_exclusive_group(required=True)
@@ -47,7 +47,9 @@ def act(options: argparse.Namespace) -> int:
         print_json(made.document())
         return 0
     word = "approved" if made.verdict == "approve" else "rejected"
-    whose = "who did not train it" if made.independent else "who trained it: someone else should review it too"
+    whose = "who did not train it" if made.independent else "who trained it"
+    if not made.independent and made.verdict == "approve":
+        whose += ": someone else should review it too"
     say(f"{made.model} {word} by {made.reviewer} ({', '.join(made.roles)}), {whose}")
     say(f"read: {made.read['name']}, sha256 {made.read['sha256']}; log entry {made.index}")
     next_step(options, "check", made.model)

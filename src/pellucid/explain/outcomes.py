@@ -73,6 +73,7 @@ class Outcomes:
             "met": self.count("met"),
             "not_met": self.count("not met"),
             "unmeasured": self.count("unmeasured"),
+            "sha256": self.asked.sha256,
         }
 
     def how(self) -> Mapping[str, Any]:
@@ -81,7 +82,6 @@ class Outcomes:
         found: dict[str, Any] = {
             "method": "each expectation tested by itself",
             "decision": "by the whole 95 % interval; what it does not decide is unmeasured",
-            "expectations_sha256": self.asked.sha256,
             "score": "log-odds, of more than two classes the logit, of " + (self.asked.outcome or "the last class"),
             "public_rows": PUBLIC,
             "seed": self.seed,

@@ -177,7 +177,7 @@ def _words(what: str, text: str) -> str:
 def _newest(project: Project, label: str) -> Path:
     """The report of a model in the project's own folder."""
     folder = project.layout.root / "reports" / label
-    for path in (folder / "report.html", folder / "bundle.json", project.layout.model(label) / "bundle.json"):
+    for path in (folder / "report.html", folder / "bundle.json"):
         if path.is_file():
             return path
     raise Misuse(
