@@ -141,7 +141,7 @@ def test_memory_that_does_not_hold_the_points_holds_half_of_them(monkeypatch) ->
             return super().forward(x)
 
     model = Greedy(6, 1)
-    monkeypatch.setattr("pellucid.explain.model.PROBED", 10)
+    monkeypatch.setattr("pellucid.explain.steady.PROBED", 10)
     x = torch.randn(40, 6)
     found = attribute(model, x, Fields.single(6))
     assert found.rows == pytest.approx((x * model.weight).detach().numpy(), abs=1e-5)

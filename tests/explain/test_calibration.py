@@ -13,7 +13,8 @@ from sklearn.metrics import brier_score_loss
 from pellucid.errors import BadData
 from pellucid.evidence import Evidence, canonical
 from pellucid.explain import Predictions, measure_calibration
-from pellucid.explain.calibration import bin_edges, brier_terms, debiased_ece
+from pellucid.explain.brier import brier_terms
+from pellucid.explain.reliability import bin_edges, debiased_ece
 
 
 def made(probability: np.ndarray, labels: np.ndarray) -> Predictions:

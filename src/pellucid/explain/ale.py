@@ -19,8 +19,9 @@ from pellucid.evidence import Estimate, round_down
 from pellucid.explain.coalitions import score_name, scores
 from pellucid.explain.fields import Fields
 from pellucid.explain.grids import Grid, grid, place
-from pellucid.explain.intervals import MINIMUM_CELL, Floats, Z, versions
-from pellucid.explain.model import frozen, steady
+from pellucid.explain.intervals import MEANS, MINIMUM_CELL, Floats, Mean, Z, grid_of, versions
+from pellucid.explain.model import frozen
+from pellucid.explain.steady import steady
 
 __all__ = ["LocalEffects", "local_effects"]
 
@@ -58,6 +59,7 @@ class LocalEffects:
             "score": score_name(self.target),
             "bins": f"by quantiles, at least {MINIMUM_CELL} people each",
             "interval": "normal over people within bins; the bins are taken as given",
+            "rounding": MEANS,
             "data": "held-out split",
             "n": self.n,
             "libraries": versions("numpy", "torch"),
@@ -100,11 +102,11 @@ def local_effects(
     spread = np.bincount(step, (change - slope[step]) ** 2, minlength=len(low)) / (held - 1) / held
     along = along - (np.bincount(bins_of.member, minlength=len(along)) / len(x)) @ along
     curve, half = along @ slope, Z * np.sqrt(along**2 @ spread)
-    n = round_down(len(x))
+    n, rounding = round_down(len(x)), grid_of(change)
     return LocalEffects(
         name=name,
         points=tuple(bins_of.points.tolist()),
-        curve=tuple(Estimate(float(v), float(v - h), float(v + h), n) for v, h in zip(curve, half, strict=True)),
+        curve=tuple(Mean(float(v), float(v - h), float(v + h), n, rounding) for v, h in zip(curve, half, strict=True)),
         n=n,
         target=target,
     )

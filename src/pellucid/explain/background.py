@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from pellucid.evidence import round_down
-from pellucid.explain.model import check_rows
+from pellucid.explain.inputs import check_rows
 
 __all__ = ["Background"]
 

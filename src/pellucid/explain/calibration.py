@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,67 +12,20 @@ import numpy.typing as npt
 from pellucid.disclosure import suppressed_groups
 from pellucid.errors import BadData
 from pellucid.evidence import Estimate, Evidence, Subject, round_down
+from pellucid.explain.brier import BrierSplit, brier, brier_split
 from pellucid.explain.fairness import group_names
-from pellucid.explain.intervals import MINIMUM_CELL, ROUNDING, Floats, Z, mean, rate, versions
+from pellucid.explain.intervals import MEANS, MINIMUM_CELL, ROUNDING, coarse, step, versions
 from pellucid.explain.predictions import Predictions
+from pellucid.explain.reliability import BINS, Bin, reliability
 
 __all__ = [
-    "Bin",
-    "BrierSplit",
     "Calibration",
     "ColumnCalibration",
     "GroupCalibration",
-    "bin_edges",
-    "brier_terms",
-    "debiased_ece",
     "measure_calibration",
 ]
 
-BINS: Final = 10
 RESAMPLES: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """People whose predicted probability lies in [low, high): mean prediction and observed share of class 1.
-
-    Over more than two classes: of the most probable class, and the share for whom it is the right one.
-    """
-
-    low: float
-    high: float
-    predicted: float
-    observed: Estimate
-
-    def values(self) -> dict[str, Any]:
-        """The record of one bin."""
-        return {
-            "low": self.low,
-            "high": self.high,
-            "predicted": round(self.predicted, 6),
-            "observed": self.observed.values(),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class BrierSplit:
-    """The Brier score taken apart: brier = reliability - resolution + uncertainty + within_bins, exactly.
-
-    Attributes:
-        reliability: Mean squared distance of predicted and observed share over bins; 0 is perfect calibration.
-        resolution: Variance of the observed share over bins; higher tells people apart better.
-        uncertainty: Variance of the outcome itself, which no model can lower.
-        within_bins: Variance of predictions inside bins less twice their covariance with the outcome there.
-    """
-
-    reliability: Estimate
-    resolution: Estimate
-    uncertainty: Estimate
-    within_bins: Estimate
-
-    def values(self) -> dict[str, Any]:
-        """The record of the split."""
-        return {name: getattr(self, name).values() for name in self.__dataclass_fields__}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +87,14 @@ class Calibration:
             "data": "held-out split",
             "bins": f"{BINS} of equal width over [0, 1], merged with a neighbour up to {MINIMUM_CELL} people",
             "ece": "plug-in less its bias under normal noise of the observed rates (Kumar, Liang and Ma 2019), from 0",
-            "ece_plugin": round(self.plugin, 6),
+            "ece_plugin": coarse(self.plugin, step(self.ece.n)),
             "ece_interval": f"95 %, conservative; above: plug-in plus 1.96 standard errors over {self.resamples} "
-            "bootstrap resamples; below: plug-in less the 97.5 % quantile of the bins' mean absolute noise",
+            "bootstrap resamples, in bins of one outcome Wilson's far end; below: plug-in less the 97.5 % quantile of "
+            "the bins' mean absolute noise",
             "seed": self.seed,
             "brier": "mean squared error of the probability, normal interval",
             "rates": ROUNDING,
+            "means": MEANS,
             "libraries": versions("numpy"),
         }
         if self.classes > 2:
@@ -190,7 +144,7 @@ def measure_calibration(
     predictions.require("calibration", two_classes=False)
     if resamples < 2:
         raise BadData("an interval needs at least two resamples", where="resamples")
-    ece, bins, plugin = _reliability(predictions, resamples, np.random.default_rng(seed))
+    ece, bins, plugin = reliability(predictions, resamples, np.random.default_rng(seed))
     columns = None
     if groups is not None:
         columns = {
@@ -199,13 +153,13 @@ def measure_calibration(
         }
     return Calibration(
         ece=ece,
-        brier=_brier(predictions),
+        brier=brier(predictions),
         bins=bins,
         plugin=plugin,
         resamples=resamples,
         seed=seed,
         classes=predictions.classes,
-        split=_split(predictions, resamples, np.random.default_rng([seed, 0, 1])) if split else None,
+        split=brier_split(predictions, resamples, np.random.default_rng([seed, 0, 1])) if split else None,
         columns=columns,
     )
 
@@ -223,160 +177,6 @@ def _by_group(
         if name in hidden:
             continue
         part = Predictions(predictions.logits[place == number], predictions.labels[place == number])
-        ece, _, _ = _reliability(part, resamples, np.random.default_rng([*seed, number]))
-        published.append(GroupCalibration(name, round_down(len(part)), ece, _brier(part)))
+        ece, _, _ = reliability(part, resamples, np.random.default_rng([*seed, number]))
+        published.append(GroupCalibration(name, round_down(len(part)), ece, brier(part)))
     return ColumnCalibration(tuple(published), hidden)
-
-
-def _reliability(
-    predictions: Predictions, resamples: int, rng: np.random.Generator
-) -> tuple[Estimate, tuple[Bin, ...], float]:
-    """Debiased calibration error of class 1 (or of the most probable class) with its bins, and the plug-in."""
-    probability, labels = predictions.probability, predictions.labels.astype(np.float64)
-    if predictions.classes > 2:
-        probability, labels = probability.max(axis=1), (predictions.predicted == predictions.labels).astype(np.float64)
-    edges = bin_edges(probability)
-    place = np.searchsorted(edges[1:-1], probability, side="right")
-    counts = np.bincount(place)
-    predicted = np.bincount(place, probability) / counts
-    observed = np.bincount(place, labels) / counts
-    value, plugin = debiased_ece(counts, predicted, observed)
-
-    # ECE of a resample needs only, by bin, the sum of (probability - label).
-    total = len(labels)
-    drawn = np.empty(resamples)
-    for number in range(resamples):
-        rows = rng.integers(0, total, total)
-        drawn[number] = np.abs(np.bincount(place[rows], (probability - labels)[rows])).sum() / total
-    # Above: the plug-in errs upwards, so adding its spread to it is safe. Below: near perfect calibration no bootstrap
-    # reaches 0, but by the triangle inequality plug-in and truth differ by at most the mean |noise| of the bins,
-    # whatever the truth, so a quantile of that is taken off.
-    high = plugin + Z * float(drawn.std(ddof=1))
-    smooth = (observed * counts + 1) / (counts + 2)
-    noise = np.abs(rng.normal(0.0, np.sqrt(smooth * (1 - smooth) / counts), size=(resamples, len(counts))))
-    low = plugin - float(np.quantile(noise @ counts / total, 0.975))
-    bins = tuple(
-        Bin(float(a), float(b), float(p), rate(float(o), int(c)))
-        for a, b, p, o, c in zip(edges[:-1], edges[1:], predicted, observed, counts, strict=True)
-    )
-    ece = Estimate(value, max(0.0, min(low, value)), min(1.0, max(high, value)), round_down(total))
-    return ece, bins, plugin
-
-
-def _brier(predictions: Predictions) -> Estimate:
-    if predictions.classes == 2:
-        return mean((predictions.probability - predictions.labels) ** 2, low=0.0, high=1.0)
-    return mean(((predictions.probability - _indicators(predictions)) ** 2).sum(axis=1), low=0.0, high=2.0)
-
-
-def _indicators(predictions: Predictions) -> Floats:
-    found: Floats = np.eye(predictions.classes)[predictions.labels]
-    return found
-
-
-def _split(predictions: Predictions, resamples: int, rng: np.random.Generator) -> BrierSplit:
-    if predictions.classes == 2:
-        events = [(predictions.probability, predictions.labels.astype(np.float64))]
-    else:
-        events = list(zip(predictions.probability.T, _indicators(predictions).T, strict=True))
-    places = [np.searchsorted(bin_edges(p)[1:-1], p, side="right") for p, _ in events]
-    total = len(predictions)
-
-    def terms(weight: Floats) -> Floats:
-        parts = [brier_terms(p, o, place, weight) for (p, o), place in zip(events, places, strict=True)]
-        found: Floats = np.sum(parts, axis=0)
-        return found
-
-    plain = terms(np.ones(total))
-    drawn = np.stack(
-        [terms(np.bincount(rng.integers(0, total, total), minlength=total).astype(float)) for _ in range(resamples)]
-    )
-    half = Z * drawn[:, :4].std(axis=0, ddof=1)
-    # reliability and resolution are too high by the noise of the bins' observed shares, uncertainty too low
-    bins, whole = float(plain[4]), float(plain[2]) / (total - 1)
-    centre = plain[:4] - np.array([bins, bins - whole, -whole, 0.0])
-    floor = np.array([0.0, 0.0, 0.0, -np.inf])
-    low, high = np.maximum(np.minimum(centre - half, plain[:4]), floor), np.maximum(centre + half, plain[:4])
-    return BrierSplit(
-        *(Estimate(float(v), float(a), float(b), round_down(total)) for v, a, b in zip(plain, low, high, strict=False))
-    )
-
-
-def brier_terms(probability: Floats, outcome: Floats, place: npt.NDArray[np.intp], weight: Floats) -> Floats:
-    """The terms of the Brier score of one event (Stephenson, Coelho and Jolliffe 2008, Weather and Forecasting 23).
-
-    Args:
-        probability: (N,) that the event happens.
-        outcome: (N,) 1.0 where it did, else 0.0.
-        place: (N,) number of the row's bin.
-        weight: (N,) how often each row counts: ones, or the counts of a resample.
-
-    Returns:
-        (5,) reliability, resolution, uncertainty, within bins, and the noise of the bins' observed shares by which
-        reliability and resolution are too high in the mean. The first four add up to the score with signs + - + +.
-    """
-    count, predicted, happened, squares, products = (
-        np.bincount(place, weight * part)
-        for part in (np.ones_like(weight), probability, outcome, probability**2, probability * outcome)
-    )
-    there = count > 0
-    count, predicted, happened = count[there], predicted[there], happened[there]
-    total = count.sum()
-    mean_predicted, observed, overall = predicted / count, happened / count, happened.sum() / total
-    share = count / total
-    spread = (squares[there] - predicted * mean_predicted).sum() / total
-    covariance = (products[there] - predicted * observed).sum() / total
-    noise = observed * (1 - observed) / np.maximum(count - 1, 1)
-    return np.array(
-        [
-            share @ (mean_predicted - observed) ** 2,
-            share @ (observed - overall) ** 2,
-            overall * (1 - overall),
-            spread - 2 * covariance,
-            share @ noise,
-        ]
-    )
-
-
-def bin_edges(probability: Floats) -> Floats:
-    """Edges from 0 to 1 of the bins of equal width, each merged with its right neighbour until ten people are in it.
-
-    What is left at the right end is merged with its left neighbour. A bin holds its lower edge; the last both.
-    """
-    edges = np.round(np.linspace(0.0, 1.0, BINS + 1), 9)
-    counts = np.bincount(np.searchsorted(edges[1:-1], probability, side="right"), minlength=BINS)
-    kept, inside = [0.0], 0
-    for count, right in zip(counts, edges[1:], strict=True):
-        inside += int(count)
-        if inside >= MINIMUM_CELL:
-            kept.append(float(right))
-            inside = 0
-    kept = [*kept[:-1], 1.0] if len(kept) > 1 else [0.0, 1.0]
-    return np.array(kept)
-
-
-def debiased_ece(counts: npt.NDArray[np.int64], predicted: Floats, observed: Floats) -> tuple[float, float]:
-    """Expected calibration error, debiased and plug-in.
-
-    The plug-in Σ w_b |p_b − o_b| is biased upwards, since |p_b − o_b| is above 0 by noise alone. With normal noise of
-    variance o_b (1 − o_b) / n_b the bias of a bin is the mean of a folded normal less |p_b − o_b|, which is subtracted
-    (Kumar, Liang and Ma 2019, "Verified Uncertainty Calibration", appendix; here in closed form instead of by draws).
-
-    Args:
-        counts: (B,) people a bin.
-        predicted: (B,) mean probability.
-        observed: (B,) share of class 1.
-
-    Returns:
-        (debiased, plug-in), both in [0, 1].
-    """
-    weight = counts / counts.sum()
-    gap = np.abs(predicted - observed)
-    spread = np.sqrt(observed * (1 - observed) / counts)
-    folded = gap.copy()
-    for place in np.flatnonzero(spread > 0):
-        d, s = float(gap[place]), float(spread[place])
-        ratio = d / s
-        folded[place] = s * math.sqrt(2 / math.pi) * math.exp(-(ratio**2) / 2) + d * math.erf(ratio / math.sqrt(2))
-    plugin = float(weight @ gap)
-    return max(0.0, plugin - float(weight @ (folded - gap))), plugin

@@ -19,8 +19,10 @@ from torch import Tensor, nn
 from pellucid.errors import BadData, UnsupportedModel
 from pellucid.explain.background import Background
 from pellucid.explain.fields import Fields
+from pellucid.explain.inputs import check_rows
 from pellucid.explain.intervals import Floats
-from pellucid.explain.model import check_rows, frozen, outputs, pick, steady
+from pellucid.explain.model import frozen, outputs, pick
+from pellucid.explain.steady import steady
 
 __all__ = ["Composites", "Preactivations", "differing", "mixer", "prepared", "score_name", "scores"]
 

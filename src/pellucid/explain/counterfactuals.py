@@ -19,8 +19,10 @@ from torch import Tensor, nn
 
 from pellucid.errors import BadData, UnknownName, nearest
 from pellucid.evidence import Evidence, Subject
+from pellucid.explain.inputs import check_rows
 from pellucid.explain.intervals import Floats, versions
-from pellucid.explain.model import check_rows, frozen, outputs, steady
+from pellucid.explain.model import frozen, outputs
+from pellucid.explain.steady import steady
 from pellucid.schema import Code, Encoding
 
 __all__ = ["Change", "Counterfactual", "Status", "find_counterfactual"]
@@ -296,7 +298,7 @@ class _Search:
         self.least = math.inf
         options = [(column.place, option) for column in columns for option in column.candidates()]
         self.chosen = torch.zeros((len(options), len(row)), dtype=torch.bool)
-        self.option = torch.zeros((len(options), len(row)))
+        self.option = torch.zeros((len(options), len(row)), dtype=torch.float32)
         for number, (place, option) in enumerate(options):
             self.chosen[number, place] = True
             self.option[number, place] = torch.from_numpy(option.astype(np.float32))

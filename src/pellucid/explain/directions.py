@@ -64,12 +64,12 @@ def declared_points(encoding: Encoding, column: str) -> Tensor:
     """
     (code,) = (code for code in encoding.codes if code.column == column)
     if code.how in ("linear", "log"):
-        first = torch.linspace(-1.0, 1.0, POINTS)[:, None]
+        first = torch.linspace(-1.0, 1.0, POINTS, dtype=torch.float32)[:, None]
     elif code.how == "boolean":
-        first = torch.tensor([[0.0], [1.0]])
+        first = torch.tensor([[0.0], [1.0]], dtype=torch.float32)
     else:
-        first = torch.eye(code.width - code.missing)
-    return torch.cat([first, torch.zeros(len(first), int(code.missing))], dim=1)
+        first = torch.eye(code.width - code.missing, dtype=torch.float32)
+    return torch.cat([first, torch.zeros(len(first), int(code.missing), dtype=torch.float32)], dim=1)
 
 
 def course(

@@ -21,8 +21,9 @@ from pellucid.evidence import Estimate, round_down
 from pellucid.explain.coalitions import score_name, scores
 from pellucid.explain.fields import Fields
 from pellucid.explain.grids import grid, place
-from pellucid.explain.intervals import MINIMUM_CELL, Floats, mean, versions
-from pellucid.explain.model import frozen, steady
+from pellucid.explain.intervals import MEANS, MINIMUM_CELL, Floats, mean, versions
+from pellucid.explain.model import frozen
+from pellucid.explain.steady import steady
 
 __all__ = ["LEVELS", "PartialDependence", "ice_curves", "partial_dependence"]
 
@@ -72,6 +73,7 @@ class PartialDependence:
             "points": "given" if self.given else f"values or means of bins of at least {MINIMUM_CELL} people",
             "bands": f"mean over {MINIMUM_CELL} people around the quantile, at each point by itself",
             "interval": "normal over people",
+            "rounding": MEANS,
             "data": "held-out split",
             "n": self.n,
             "libraries": versions("numpy", "torch"),

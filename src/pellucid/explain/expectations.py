@@ -23,11 +23,13 @@ from pellucid.explain.directions import course, lift
 from pellucid.explain.expected import Expectation, Expectations, Limit, Monotone, Proxy, Sign
 from pellucid.explain.fairness import group_names
 from pellucid.explain.importance import Importance, permute_columns
+from pellucid.explain.inputs import check_rows
 from pellucid.explain.intervals import MINIMUM_CELL, Z
-from pellucid.explain.model import check_rows, frozen, outputs, pick, steady
+from pellucid.explain.model import frozen, outputs, pick
 from pellucid.explain.outcomes import PUBLIC, Outcome, Outcomes, Status
 from pellucid.explain.predictions import check_labels
 from pellucid.explain.probe import public_rows
+from pellucid.explain.steady import steady
 from pellucid.schema import MISSING, Encoding
 
 __all__ = ["HeldOut", "hold", "shares"]

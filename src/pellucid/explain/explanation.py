@@ -12,6 +12,7 @@ from pellucid.explain.ale import LocalEffects
 from pellucid.explain.attribution import Attribution
 from pellucid.explain.effects import PartialDependence
 from pellucid.explain.importance import METHOD, Importance
+from pellucid.explain.intervals import MINIMUM_CELL
 from pellucid.explain.strength import Strength
 from pellucid.explain.surrogate import Surrogate
 
@@ -50,7 +51,7 @@ class Explanation:
             "method": self.attribution.method,
             "baseline": self.attribution.baseline,
             "importance": {},
-            "attribution": {name: round(value, 6) for name, value in self.attribution.magnitude().items()},
+            "attribution": self.attribution.published(self.attribution.magnitude()),
             "completeness_gap": round(self.attribution.completeness_gap, 9),
         }
         if self.importance is not None:
@@ -82,9 +83,7 @@ class Explanation:
         return {
             "completeness_gap": round(self.attribution.completeness_gap, 9),
             "completeness_gap_max": round(self.attribution.completeness_gap_max, 9),
-            "attribution_standard_error": {
-                name: round(value, 6) for name, value in self.attribution.standard_error().items()
-            },
+            "attribution_standard_error": self.attribution.published(self.attribution.standard_error()),
         }
 
     def evidence(self, subject: Subject) -> Evidence:
@@ -92,10 +91,19 @@ class Explanation:
 
         Attributions of public rows are post-processing of the weights and may be read by anyone; as soon as
         held-out people were looked at, the whole is uncovered and for auditors.
+
+        Raises:
+            BadData: Fewer than ten people were explained.
         """
         people = self.importance is not None or self.shapley is not None or bool(self.effects)
         fitted = self.surrogate is not None and not self.surrogate.public
         covered = self.attribution.public and not people and not fitted
+        if not self.attribution.public and len(self.attribution.rows) < MINIMUM_CELL:
+            raise BadData(
+                f"an explanation of fewer than {MINIMUM_CELL} people is theirs, and is not published",
+                where="attribution",
+                fix="explain more held-out people, or rows made from the schema",
+            )
         coverage: Coverage = "post-processing" if covered else "uncovered"
         tier: Tier = "public" if covered else "auditor"
         return Evidence("explanation", subject, self.values(), self.how(), coverage, self.error(), tier)

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from pellucid.errors import BadData, UnknownName
 from pellucid.explain.fields import Fields
+from pellucid.explain.inputs import check_rows
 from pellucid.explain.intervals import MINIMUM_CELL, Floats
-from pellucid.explain.model import check_rows
 
 __all__ = ["Grid", "grid", "place"]
 

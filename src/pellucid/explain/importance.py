@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from pellucid.errors import BadData
 from pellucid.evidence import Estimate, round_down
-from pellucid.explain.intervals import Z, versions
-from pellucid.explain.model import CHUNK, check_rows, frozen, outputs
+from pellucid.explain.inputs import check_rows
+from pellucid.explain.intervals import Mean, Z, step, versions
+from pellucid.explain.model import CHUNK, frozen, outputs
 from pellucid.explain.predictions import predict
 from pellucid.explain.ranking import placements
 from pellucid.schema import Encoding
@@ -41,6 +42,7 @@ class Importance:
             "seed": self.seed,
             "column": "all slots of a column are permuted together",
             "interval": "normal, with the paired DeLong variance over people plus the variance over permutations",
+            "rounding": "like a rate over pairs of people of both classes, the interval outwards",
             "libraries": versions("numpy", "torch"),
         }
 
@@ -82,6 +84,8 @@ def permute_columns(
     whole = placements(base.logits, positive)
     twin = frozen(model)
     moved = x.clone()
+    # a drop is a multiple of 1/(2·m·n·permutations): more digits would give m and n away
+    grid = step(round_down(whole.positives.size) * round_down(whole.negatives.size))
     found = {}
     for place, (column, slots) in enumerate(encoding.slices().items()):
         rng = np.random.default_rng([seed, place])
@@ -98,5 +102,5 @@ def permute_columns(
         people = float(above.var(ddof=1) / above.size + below.var(ddof=1) / below.size)
         half = Z * math.sqrt(people + float(drops.var(ddof=1)) / permutations)
         value = float(drops.mean())
-        found[column] = Estimate(value, value - half, value + half, round_down(len(x)))
+        found[column] = Mean(value, value - half, value + half, round_down(len(x)), grid)
     return Importance(found, permutations, seed)

@@ -3,11 +3,14 @@
 A rate ``k/n`` printed to six digits gives ``n`` away, and so does the width of its interval. Published rates are
 therefore rounded to a step no finer than ``1/n`` with ``n`` rounded down to ten: every count that rounds to the same
 ``n`` is then consistent with the number. The rounding is at most half a person, and the interval is widened by it.
+A mean is a rate to whoever holds the weights and knows which two values a model gives: it is rounded to the same step
+times what one person can add.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from importlib import metadata
 from statistics import NormalDist
 from typing import Final
@@ -18,7 +21,22 @@ import numpy.typing as npt
 from pellucid.disclosure import MINIMUM_CELL
 from pellucid.evidence import Estimate, round_down
 
-__all__ = ["MINIMUM_CELL", "ROUNDING", "Floats", "Z", "mean", "publish", "rate", "step", "versions", "wilson"]
+__all__ = [
+    "MEANS",
+    "MINIMUM_CELL",
+    "ROUNDING",
+    "Floats",
+    "Mean",
+    "Z",
+    "coarse",
+    "grid_of",
+    "mean",
+    "publish",
+    "rate",
+    "step",
+    "versions",
+    "wilson",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,6 +44,9 @@ Z: Final = NormalDist().inv_cdf(0.975)
 ROUNDING: Final = (
     "rates are rounded to the least of 1, 2, 5 x 10^-k that is not below 1/n, n rounded down to ten; "
     "intervals are Wilson's, widened by half that step"
+)
+MEANS: Final = (
+    "means over people are rounded like rates, in units of the order of their largest value; intervals outwards"
 )
 
 
@@ -65,11 +86,56 @@ def rate(proportion: float, n: int) -> Estimate:
     return Estimate(value, min(low, value), max(high, value), count)
 
 
-def mean(values: Floats, *, low: float = -math.inf, high: float = math.inf) -> Estimate:
-    """The mean of ``values`` (n,), n >= 2, with its normal 95 % interval, cut to [``low``, ``high``]."""
-    value = float(values.mean())
-    half = Z * float(values.std(ddof=1)) / math.sqrt(values.size)
-    return Estimate(value, max(low, value - half), min(high, value + half), round_down(values.size))
+@dataclass(frozen=True, slots=True)
+class Mean(Estimate):
+    """An estimate that is exact for whoever holds the object, and published on a grid.
+
+    Attributes:
+        grid: The value is published at its nearest multiple, and the interval outwards; 0 rounds nothing.
+    """
+
+    grid: float = 0.0
+
+    def values(self) -> dict[str, float | int]:
+        """The record that goes into evidence."""
+        if self.grid == 0.0:
+            return Estimate(self.value, self.low, self.high, self.n).values()
+        low, high = math.floor(round(self.low / self.grid, 9)), math.ceil(round(self.high / self.grid, 9))
+        value = coarse(self.value, self.grid)
+        return Estimate(value, low * self.grid, high * self.grid, self.n).values()
+
+
+def mean(values: Floats, *, low: float = -math.inf, high: float = math.inf) -> Mean:
+    """The mean of ``values`` (n,), n >= 2, with its normal 95 % interval, on the grid of :func:`grid_of`.
+
+    The interval is cut to [``low``, ``high``]. Where all values are at one of these bounds nothing varies, and the
+    interval is Wilson's: a few people who agree prove little about others.
+    """
+    value, count = float(values.mean()), values.size
+    half = Z * float(values.std(ddof=1)) / math.sqrt(count)
+    below, above = value - half, value + half
+    if half == 0.0 and math.isfinite(high - low) and value in (low, high):
+        below, above = (low + (high - low) * end for end in wilson((value - low) / (high - low), count))
+    return Mean(value, max(low, min(below, value)), min(high, max(above, value)), round_down(count), grid_of(values))
+
+
+def grid_of(values: Floats) -> float:
+    """The grid on which a mean over ``values`` (n,) is published: :func:`step` times what one person can add.
+
+    What one person can add is the largest size of a value, rounded up to 1, 2 or 5 × 10^k: its order, and nobody's
+    value. Below ten values, which are not published where they are people's, the grid is 0: nothing is rounded.
+    """
+    largest = float(np.abs(values).max())
+    if values.size < MINIMUM_CELL or largest == 0.0:
+        return 0.0
+    decade = 10.0 ** math.floor(math.log10(largest))
+    order = next(part * decade for part in (1.0, 2.0, 5.0, 10.0) if part * decade >= largest * (1 - 1e-12))
+    return step(round_down(values.size)) * order
+
+
+def coarse(value: float, grid: float) -> float:
+    """``value`` at the nearest multiple of ``grid``; 0 rounds nothing."""
+    return round(round(value / grid) * grid, 12) if grid else value
 
 
 def versions(*libraries: str) -> dict[str, str]:

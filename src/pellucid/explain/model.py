@@ -1,7 +1,8 @@
-"""A copy of a model that can be asked questions without a trace on the model itself."""
+"""A copy of a model that can be asked questions without a trace on the model itself, and how it is asked."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import random
 import types
@@ -13,21 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pellucid.errors import BadData, UnsupportedModel
-from pellucid.schema import Encoding
+from pellucid.errors import BadData, PellucidError, UnsupportedModel
 
 __all__ = [
     "CHUNK",
-    "check_rows",
-    "check_tokens",
+    "answered",
+    "called",
     "device_of",
     "exhausted",
     "fitting",
     "frozen",
+    "in_precision",
     "outputs",
     "pick",
+    "precision_of",
     "scored",
-    "steady",
     "untouched",
 ]
 
@@ -35,7 +36,6 @@ T = TypeVar("T")
 
 CHUNK: Final = 4096  # rows a forward pass: a few megabytes of activations, which stay in the cache
 SLOTS: Final = 2**20  # numbers a forward pass is given at most: images are wider than people
-PROBED: Final = 256  # rows on which a model must answer the same twice
 
 _HOOKS: Final = (
     "_forward_hooks",
@@ -47,9 +47,19 @@ _HOOKS: Final = (
 
 @contextmanager
 def untouched() -> Iterator[None]:
-    """Whatever happens inside, the generators of torch, NumPy and Python stand afterwards where they stood."""
+    """Inside, torch computes as it does by default; afterwards all generators stand where they stood.
+
+    Gradients are recorded and nothing is cast, whatever the caller has switched on: an answer must not depend on
+    whether it is asked for under ``no_grad``, ``inference_mode`` or ``autocast``.
+    """
     numpy_state, python_state = np.random.get_state(), random.getstate()
-    with torch.random.fork_rng():
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng())
+        stack.enter_context(torch.inference_mode(mode=False))
+        stack.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
         try:
             yield
         finally:
@@ -66,6 +76,8 @@ def frozen(model: nn.Module) -> nn.Module:
         UnsupportedModel: The model carries the hooks of a private training engine (they would write per-sample
             gradients that a later step reads), or cannot be copied.
     """
+    if not isinstance(model, nn.Module):
+        raise UnsupportedModel(f"a model is a torch.nn.Module, and this is a {type(model).__name__}", where="model")
     for name, module in model.named_modules():
         hooks = [hook for kind in _HOOKS for hook in getattr(module, kind, {}).values()]
         if any(_origin(part).startswith("opacus") for part in (type(module), *hooks)):
@@ -78,9 +90,14 @@ def frozen(model: nn.Module) -> nn.Module:
         raise UnsupportedModel(
             "a lazy layer of this model has no weights yet", where="model", fix="train it, or load its weights"
         )
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+        raise UnsupportedModel(
+            "this model is on the meta device, which holds shapes and no weights", where="model", fix="load its weights"
+        )
     try:
-        twin = copy.deepcopy(model)
-    except (RuntimeError, TypeError) as error:
+        with torch.inference_mode(mode=False):
+            twin = copy.deepcopy(model)
+    except Exception as error:  # of any kind: modules may say how they are copied
         raise UnsupportedModel(
             f"the model cannot be copied ({type(error).__name__}), and the original must not be touched",
             where="model",
@@ -142,10 +159,10 @@ def outputs(model: nn.Module, x: Tensor, *, chunk: int = CHUNK) -> Tensor:
         parts = []
         for start in range(0, len(x), size):
             part = x[start : start + size].to(device)
-            parts.append(_flat(_call(model, part), len(part)).cpu().double())
+            parts.append(answered(model, part).cpu().double())
         return torch.cat(parts)
 
-    with torch.inference_mode(), untouched():
+    with untouched(), torch.inference_mode():
         found = fitting(max(1, min(chunk, SLOTS // max(1, x[0].numel()))), answers)
     if not bool(torch.isfinite(found).all()):
         raise UnsupportedModel(
@@ -156,7 +173,7 @@ def outputs(model: nn.Module, x: Tensor, *, chunk: int = CHUNK) -> Tensor:
 
 def scored(model: nn.Module, target: int | None = None) -> Callable[[Tensor], Tensor]:
     """The differentiable function x (n, …) → the one score (n,) of ``model`` that :func:`pick` picks."""
-    return lambda x: pick(_flat(_call(model, x), len(x)), target)
+    return lambda x: pick(answered(model, x), target)
 
 
 def pick(found: Tensor, target: int | None = None) -> Tensor:
@@ -185,73 +202,6 @@ def pick(found: Tensor, target: int | None = None) -> Tensor:
     return found[:, target]
 
 
-def steady(model: nn.Module, x: Tensor) -> None:
-    """Check that a :func:`frozen` model answers the same twice, and that rows do not influence each other.
-
-    Raises:
-        UnsupportedModel: It draws randomness in eval mode (dropout that stays on), keeps state between calls, or
-            mixes rows (batch statistics): no explanation of a single answer means anything then.
-    """
-    with torch.inference_mode(), untouched():
-        fitting(min(PROBED, len(x)), lambda size: _look(model, x[:size].to(device_of(model))))
-
-
-def _look(model: nn.Module, x: Tensor) -> None:
-    first = _flat(_call(model, x), len(x))
-    second = _flat(_call(model, x), len(x))
-    if not torch.equal(first, second) and not torch.allclose(first, second, rtol=1e-6, atol=1e-7, equal_nan=True):
-        raise UnsupportedModel(
-            "in eval mode the model answers differently the second time: it draws randomness or keeps state",
-            where="model",
-            fix="let every random layer follow self.training, as nn.Dropout does",
-        )
-    half = (len(x) + 1) // 2
-    alone = torch.cat([_flat(_call(model, piece), len(piece)) for piece in (x[:half], x[half:]) if len(piece)])
-    if not torch.allclose(first, alone, rtol=1e-3, atol=1e-4, equal_nan=True):
-        raise UnsupportedModel(
-            "the answer for a row depends on the other rows of its batch",
-            where="model",
-            fix="use GroupNorm or LayerNorm instead of batch statistics",
-        )
-
-
-def check_rows(x: Tensor, encoding: Encoding | None = None) -> None:
-    """Check that ``x`` is finite float32 (N, width) with N >= 1, of the width of ``encoding`` if that is given.
-
-    Raises:
-        BadData: It is not; no value is shown.
-    """
-    if getattr(x, "dtype", None) != torch.float32:  # also what is no tensor at all
-        raise BadData("x must be a float32 tensor", where="x")
-    if x.ndim < 2 or len(x) == 0:
-        raise BadData(f"x must have at least one row and two dimensions, and has shape {tuple(x.shape)}", where="x")
-    if encoding is not None and (x.ndim != 2 or x.shape[1] != encoding.width):
-        slots = " × ".join(map(str, x.shape[1:]))
-        raise BadData(
-            f"a row must have the {encoding.width} slots of the encoding, and has {slots}",
-            where="x",
-            fix="encode the rows with the encoding that is handed in",
-        )
-    if not bool(torch.isfinite(x).all()):
-        raise BadData("x holds NaN or infinity", where="x", fix="declare how missing values are encoded in the schema")
-
-
-def check_tokens(x: Tensor, words: int | None = None) -> None:
-    """Check that ``x`` is whole numbers (N, T) with N, T >= 1, in 0..words-1 where the size of the vocabulary is known.
-
-    Raises:
-        BadData: It is not; no token is shown.
-    """
-    if getattr(x, "dtype", None) not in (torch.int64, torch.int32) or x.ndim != 2 or x.numel() == 0:
-        raise BadData("token ids must be an int64 tensor (N, T) with at least one row and one token", where="x")
-    if words is not None and not 0 <= int(x.min()) <= int(x.max()) < words:
-        raise BadData(
-            f"a token id is outside 0..{words - 1}, the words the model knows",
-            where="x",
-            fix="tokenise with the vocabulary the model was trained with",
-        )
-
-
 def exhausted(error: BaseException) -> bool:
     """Whether memory ran out; on the CPU torch says so in words only."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
@@ -263,12 +213,21 @@ def _origin(thing: Any) -> str:
     return str(getattr(thing, "__module__", None) or "")
 
 
-def _call(model: nn.Module, x: Tensor) -> Any:
+def called(model: nn.Module, x: Tensor) -> Any:
+    """What ``model`` returns for ``x``; numbers are given in the precision of its weights, if it takes no other.
+
+    Raises:
+        BadData: A token id that the model does not know.
+        UnsupportedModel: The model does not take such rows, or not as one tensor.
+    """
     try:
         return model(x)
-    except (RuntimeError, ValueError, IndexError) as error:
-        if exhausted(error):
+    except Exception as error:  # of any kind: it comes out of the user's own code
+        if isinstance(error, PellucidError) or exhausted(error):
             raise
+        own = precision_of(model)
+        if isinstance(error, RuntimeError) and x.is_floating_point() and own not in (None, x.dtype):
+            return called(model, x.to(own))
         if isinstance(error, IndexError) and not x.is_floating_point():
             raise BadData(
                 "a token id, or a place in the row, is one that the model does not know",
@@ -276,10 +235,34 @@ def _call(model: nn.Module, x: Tensor) -> Any:
                 fix="tokenise with the vocabulary and the length the model was trained with",
             ) from error
         raise UnsupportedModel(
-            f"the model does not take rows of shape {tuple(x.shape[1:])} ({type(error).__name__})",
+            f"the model does not take rows of shape {tuple(x.shape[1:])} as one tensor ({type(error).__name__})",
             where="model",
-            fix="hand over the model that was trained on this encoding",
+            fix="hand over the model that was trained on this encoding, with a forward that takes a batch of rows",
         ) from error
+
+
+def answered(model: nn.Module, x: Tensor) -> Tensor:
+    """What ``model`` answers for ``x`` (n, …): (n,) log-odds of class 1 for two classes, (n, C) logits for more.
+
+    Raises:
+        BadData: As :func:`called`.
+        UnsupportedModel: As :func:`called`, or the output is of another shape.
+    """
+    return _flat(called(model, x), len(x))
+
+
+def precision_of(model: nn.Module) -> torch.dtype | None:
+    """The one type of all floating-point weights of ``model``; None without any, or with several."""
+    found = {tensor.dtype for tensor in model.parameters() if tensor.is_floating_point()}
+    return found.pop() if len(found) == 1 else None
+
+
+def in_precision(model: nn.Module, precision: torch.dtype) -> nn.Module:
+    """``model`` itself where it computes in ``precision`` (or casts by itself), else a copy in that precision."""
+    found = {tensor.dtype for tensor in model.parameters() if tensor.is_floating_point()}
+    if found <= {precision} or (precision == torch.float32 and precision in found):
+        return model
+    return copy.deepcopy(model).to(precision)
 
 
 def _flat(found: Any, rows: int) -> Tensor:

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from pellucid.errors import BadData, UnsupportedModel
 from pellucid.evidence import round_down
+from pellucid.explain.inputs import check_numbers_or_tokens
 from pellucid.explain.intervals import MINIMUM_CELL, Floats
-from pellucid.explain.model import CHUNK, check_rows, frozen, outputs, steady
+from pellucid.explain.model import CHUNK, frozen, outputs
+from pellucid.explain.steady import steady
 
 __all__ = ["Predictions", "check_labels", "predict"]
 
@@ -19,7 +21,8 @@ class Predictions:
     """Logits and labels of N people. Both are private: ``repr`` shows only the rounded number of rows.
 
     Attributes:
-        logits: (N,) log-odds of class 1 for two classes, (N, C) for more.
+        logits: (N,) log-odds of class 1 for two classes, also where they were handed over as (N, 1) or two logits
+            (N, 2); (N, C) for more.
         labels: (N,) int64 in 0..classes-1.
 
     Raises:
@@ -29,11 +32,18 @@ class Predictions:
     __slots__ = ("labels", "logits")
 
     def __init__(self, logits: Floats, labels: npt.NDArray[np.int64]) -> None:
-        self.logits = np.asarray(logits, dtype=np.float64)
-        self.labels = np.asarray(labels)
-        if self.logits.ndim not in (1, 2) or not np.isfinite(self.logits).all():
-            raise BadData("logits must be finite, of shape (N,) or (N, classes)", where="logits")
-        check_labels(self.labels, len(self.logits), self.classes)
+        found = np.asarray(logits)
+        if found.dtype.kind not in "fiu" or found.ndim not in (1, 2) or 0 in found.shape:
+            raise BadData("logits must be finite numbers, of shape (N,) or (N, classes)", where="logits")
+        found = found.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if found.ndim == 2 and found.shape[1] <= 2:
+                found = found[:, -1] - (found[:, 0] if found.shape[1] == 2 else 0.0)
+        if not np.isfinite(found).all():
+            raise BadData("logits must be finite numbers, and so their differences", where="logits")
+        check_labels(np.asarray(labels), len(found), 2 if found.ndim == 1 else found.shape[1])
+        self.logits = found
+        self.labels = np.asarray(labels).astype(np.int64)
 
     def __repr__(self) -> str:
         return f"Predictions(n={round_down(len(self))}, classes={self.classes})"
@@ -92,7 +102,7 @@ def predict(model: nn.Module, x: Tensor, y: Tensor, *, chunk: int = CHUNK) -> Pr
 
     Args:
         model: Returns logits (N,), (N, 1) or (N, classes). It is not touched.
-        x: (N, …) float32, finite.
+        x: (N, …) float32, finite; or token ids (N, T) int64.
         y: (N,) int64 class numbers.
         chunk: Rows a forward pass; changes speed and memory, not the result beyond rounding.
 
@@ -100,7 +110,7 @@ def predict(model: nn.Module, x: Tensor, y: Tensor, *, chunk: int = CHUNK) -> Pr
         BadData: Wrong type, shape or range, or NaN.
         UnsupportedModel: The model is random in eval mode, mixes rows, or returns something else than logits.
     """
-    check_rows(x)
+    check_numbers_or_tokens(x)
     if getattr(y, "dtype", None) != torch.int64:  # also what is no tensor at all
         raise BadData("y must be an int64 tensor of class numbers", where="y", fix="explain a classifier")
     twin = frozen(model)

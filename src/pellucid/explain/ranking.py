@@ -105,7 +105,13 @@ def macro_auc(scores: Floats, labels: npt.NDArray[np.int64]) -> Estimate:
         influence[~inside] += (parts.negatives - parts.auc) / (1 - share) / classes
         value += parts.auc / classes
     half = Z * math.sqrt(float((influence**2).mean()) / total)
-    return Estimate(value, max(0.0, value - half), min(1.0, value + half), round_down(total))
+    low, high = max(0.0, value - half), min(1.0, value + half)
+    smallest = int(np.bincount(labels, minlength=classes).min())
+    if value == 1.0:  # as for two classes, from the disjoint pairs of the class that has the fewest
+        low = 0.025 ** (1.0 / smallest)
+    elif value == 0.0:
+        high = 1.0 - 0.025 ** (1.0 / smallest)
+    return Estimate(value, low, high, round_down(total))
 
 
 def publish_auc(found: Estimate, smallest: int) -> Estimate:

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from pellucid.errors import BadData, UnsupportedModel
 from pellucid.evidence import Estimate, Evidence, Subject
+from pellucid.explain.inputs import check_rows
 from pellucid.explain.intervals import ROUNDING, rate, versions
-from pellucid.explain.model import CHUNK, check_rows, device_of, frozen, outputs, scored, untouched
+from pellucid.explain.model import CHUNK, answered, device_of, fitting, frozen, outputs, untouched
 from pellucid.explain.predictions import Predictions, predict
 from pellucid.explain.ranking import AUC_ROUNDING, auc, macro_auc, publish_auc
 from pellucid.schema import Code, Encoding
@@ -112,6 +113,7 @@ class Robustness:
         return Evidence("robustness", subject, self.values(), self.how(), "uncovered", tier="auditor")
 
 
+@untouched()
 def measure_robustness(
     model: nn.Module,
     x: Tensor,
@@ -159,7 +161,7 @@ def measure_robustness(
     predict(model, x, y, chunk=chunk).require("robustness", two_classes=False)
     twin = frozen(model)
     labels = y.cpu().numpy()
-    x, y = x.cpu(), y.cpu()
+    x, y = x.cpu().clone(), y.cpu()  # a clone records gradients even where x was made under inference_mode
 
     def on(rows: Tensor) -> Performance:
         return _performance(Predictions(outputs(twin, rows, chunk=chunk).numpy(), labels))
@@ -234,17 +236,18 @@ def missing_code(code: Code) -> Tensor:
     That is the declared code of a missing value, else the declared fill, else the middle of the range (a boolean: one
     half; a category: equal parts of each, the one point that prefers none).
     """
-    found = torch.zeros(code.width)
+    found = torch.zeros(code.width, dtype=torch.float32)
     if code.missing:
         found[-1] = 1.0
     elif code.how == "onehot":
         found[:] = 1 / code.width
         if isinstance(code.fill, str):
-            found = torch.eye(code.width)[code.categories.index(code.fill)]
+            found = torch.eye(code.width, dtype=torch.float32)[code.categories.index(code.fill)]
     elif code.how == "bins":
         found[:] = 1 / code.width
         if code.fill is not None:
-            found = torch.eye(code.width)[int(np.searchsorted(code.edges, float(code.fill), side="right"))]
+            number = int(np.searchsorted(code.edges, float(code.fill), side="right"))
+            found = torch.eye(code.width, dtype=torch.float32)[number]
     elif code.how == "boolean":
         found[0] = 0.5 if code.fill is None else float(code.fill)
     elif code.fill is not None:
@@ -294,12 +297,16 @@ def _attack(model: nn.Module, x: Tensor, y: Tensor, numbers: Tensor, eps: float,
     if eps == 0:
         return x.clone()
     wrongness = _wrongness(model, two=outputs(model, x[:1]).ndim == 1)
-    done = []
-    with untouched():
-        for start in range(0, len(x), chunk):
-            part, truth, free = (t[start : start + chunk].to(device_of(model)) for t in (x, y, numbers))
+
+    def work(size: int) -> Tensor:
+        done = []
+        for start in range(0, len(x), size):
+            part, truth, free = (t[start : start + size].to(device_of(model)) for t in (x, y, numbers))
             done.append(_worst(wrongness, part, truth, free, eps, steps).cpu())
-    return torch.cat(done)
+        return torch.cat(done)
+
+    with untouched():
+        return fitting(min(chunk, len(x)), work)
 
 
 def _worst(wrongness: _Wrongness, x: Tensor, y: Tensor, free: Tensor, eps: float, steps: int) -> Tensor:
@@ -337,10 +344,9 @@ def _wrongness(model: nn.Module, *, two: bool) -> _Wrongness:
     Its gradient has the sign of the cross-entropy's for two classes, and unlike that one does not vanish where the
     model is sure.
     """
-    score = scored(model) if two else model
 
     def of(x: Tensor, y: Tensor) -> Tensor:
-        found: Tensor = score(x)
+        found = answered(model, x)
         if two:
             return found * (1 - 2 * y)
         right = nn.functional.one_hot(y, found.shape[1]).bool()

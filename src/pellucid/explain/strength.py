@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from pellucid.errors import BadData
 from pellucid.evidence import Coverage, Estimate, Evidence, Subject, Tier
-from pellucid.explain.intervals import MINIMUM_CELL, Floats, Z
+from pellucid.explain.intervals import MEANS, MINIMUM_CELL, Floats, Mean, Z, grid_of
 from pellucid.explain.shapley import ShapleyValues
 
 __all__ = ["Strength", "measure_strength", "root_mean_square"]
@@ -54,6 +56,7 @@ class Strength:
         return {
             "importance": "root of the mean over rows of value² − standard error²: noise is not counted as size",
             "interval": "normal on the squared scale, over rows and walks; the background rows are taken as given",
+            "rounding": MEANS,
             "values": dict(self.source.how()),
         }
 
@@ -81,8 +84,11 @@ def measure_strength(values: ShapleyValues) -> Strength:
     noise = 0.0 if values.standard_error is None else values.standard_error**2
     squares = values.rows**2 - noise
     columns, errors = {}, {}
+    covered = values.public and values.background.public
     for name, column in zip(values.fields.names, squares.T, strict=True):
-        columns[name], errors[name] = root_mean_square(column)
+        found, errors[name] = root_mean_square(column)
+        grid = 0.0 if covered else grid_of(np.sqrt(np.maximum(column, 0.0)))
+        columns[name] = Mean(found.value, found.low, found.high, found.n, grid)
     return Strength(columns, errors, values)
 
 

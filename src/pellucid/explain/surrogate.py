@@ -18,9 +18,11 @@ from torch import Tensor, nn
 
 from pellucid.errors import BadData, UnsupportedModel, nearest
 from pellucid.evidence import Estimate, round_down
+from pellucid.explain.inputs import check_rows
 from pellucid.explain.intervals import MINIMUM_CELL, Floats, Z, rate, versions
-from pellucid.explain.model import check_rows, frozen, outputs, steady, untouched
+from pellucid.explain.model import frozen, outputs, untouched
 from pellucid.explain.rules import GRID, Rule, declared, grow, score
+from pellucid.explain.steady import steady
 from pellucid.schema import Encoding
 
 __all__ = ["FAITHFUL", "KINDS", "Surrogate", "fit_surrogate"]
@@ -28,6 +30,7 @@ __all__ = ["FAITHFUL", "KINDS", "Surrogate", "fit_surrogate"]
 KINDS: Final = ("tree", "ebm")
 FAITHFUL: Final = 0.9
 """Lower 95 % bound of R² from which a surrogate may be read as a description of the model."""
+ROUNDING: Final = 1e-5  # of a score of size 1: what float32 does not tell apart
 _DEPTH: Final = 4
 _SHARE: Final = 0.01
 _HELD: Final = 0.3  # of the rows, where no others are given to measure on
@@ -168,7 +171,7 @@ def fit_surrogate(
     told, truth = outputs(twin, x).numpy(), outputs(twin, held).numpy()
     if told.ndim != 1:
         raise UnsupportedModel("a surrogate is defined here for two classes", where="model")
-    if min(float(np.ptp(told)), float(np.ptp(truth))) == 0:
+    if min(float(np.ptp(told)), float(np.ptp(truth))) <= ROUNDING * max(1.0, float(np.abs(told).max())):
         raise UnsupportedModel("the model says the same of every row: there is nothing to tell", where="model")
     rows, rest = x.double().cpu().numpy(), held.double().cpu().numpy()
     rules: tuple[Rule, ...] = ()

@@ -236,7 +236,7 @@ def conformal_threshold(scores: Floats, alpha: float) -> float:
 
     A new exchangeable score is at most that with probability at least ``1 - alpha``.
     """
-    place = math.ceil((scores.size + 1) * (1 - alpha) - 1e-9)
+    place = max(1, math.ceil((scores.size + 1) * (1 - alpha) - 1e-9))
     if place > scores.size:
         return math.inf
     return float(np.partition(scores, place - 1)[place - 1])

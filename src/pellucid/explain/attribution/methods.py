@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -47,8 +47,11 @@ def gradient_shap(question: Question) -> Answer:
     a_batch = max(1, question.draws // BATCHES)
 
     def estimate(seed: int) -> Floats:
-        def some(x: Tensor, start: Tensor) -> Tensor:
-            return _tensor(method.attribute(x, baselines=start, n_samples=a_batch, stdevs=0.0))
+        def some(x: Tensor, start: Tensor, points: int) -> Tensor:
+            total = torch.zeros_like(x)
+            for draws in _pieces(a_batch, max(1, points // len(x))):
+                total += draws * _tensor(method.attribute(x, baselines=start, n_samples=draws, stdevs=0.0))
+            return total / a_batch
 
         return question.fields.total(_by_rows(question, some, a_batch, seed))
 
@@ -80,7 +83,7 @@ def deep_lift(question: Question) -> Answer:
         )
     method = DeepLift(_Score(question.model, question.target))
 
-    def some(x: Tensor, start: Tensor) -> Tensor:
+    def some(x: Tensor, start: Tensor, _: int) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the hooks that it sets on the copy
             return _tensor(method.attribute(x, baselines=start, target=0))
@@ -107,10 +110,11 @@ def shapley_sampling(question: Question) -> Answer:
     asked: dict[str, int] = {} if every else {"n_samples": a_batch}
 
     def estimate(seed: int) -> Floats:
-        def some(x: Tensor, start: Tensor) -> Tensor:
+        def some(x: Tensor, start: Tensor, points: int) -> Tensor:
+            together = max(1, min(len(fields), points // len(x) - 1))
             return _tensor(
                 method.attribute(
-                    x, baselines=start, feature_mask=marks.to(x.device), perturbations_per_eval=len(fields), **asked
+                    x, baselines=start, feature_mask=marks.to(x.device), perturbations_per_eval=together, **asked
                 )
             )
 
@@ -145,7 +149,7 @@ def grad_cam(question: Question) -> Answer:
     method = LayerGradCam(scored(question.model, question.target), layer)
     channels, *size = question.x.shape[1:]
 
-    def some(x: Tensor, _: Tensor) -> Tensor:
+    def some(x: Tensor, _: Tensor, __: int) -> Tensor:
         found = _tensor(method.attribute(x, relu_attributions=True))
         whole = _tensor(LayerAttribution.interpolate(found, tuple(size), interpolate_mode="bilinear"))
         return whole.expand(-1, channels, -1, -1) / channels
@@ -153,19 +157,27 @@ def grad_cam(question: Question) -> Answer:
     return Answer(question.fields.total(_by_rows(question, some, 1, question.seed)))
 
 
-def _by_rows(question: Question, some: Callable[[Tensor, Tensor], Tensor], each: int, seed: int) -> Floats:
-    """Attributions (N, slots) of all rows, a few rows at a time, of which each makes ``each`` points."""
+def _by_rows(question: Question, some: Callable[[Tensor, Tensor, int], Tensor], each: int, seed: int) -> Floats:
+    """Attributions (N, slots) of all rows, a few rows at a time, of which each makes ``each`` points.
+
+    ``some`` is told how many points memory holds: fewer than ``each`` where a single row makes too many.
+    """
     device = device_of(question.model)
     x, start = question.x.to(device), question.start.to(device)
 
     def work(points: int) -> Floats:
         torch.manual_seed(seed)
         np.random.seed(seed)  # Captum draws from the global generator
-        parts = [some(part, start).detach().cpu().double() for part in torch.split(x, max(1, points // each))]
+        rows = torch.split(x, max(1, points // each))
+        parts = [some(part, start, points).detach().cpu().double() for part in rows]
         return torch.cat(parts).flatten(1).numpy()
 
     with untouched():
         return fitting(room(scored(question.model, question.target), x[:1]), work)
+
+
+def _pieces(total: int, size: int) -> Iterator[int]:
+    return (min(size, total - done) for done in range(0, total, size))
 
 
 def _last_convolution(model: nn.Module, x: Tensor) -> nn.Module:

@@ -55,5 +55,5 @@ def occluded(ask: Callable[[Tensor], tuple[Tensor, Tensor, Score]], x: Tensor, f
             found.append((whole[:, None] - torch.cat(lost).reshape(len(last), -1)).cpu())
         return torch.cat(found).numpy()
 
-    with torch.inference_mode(), untouched():
+    with untouched(), torch.inference_mode():
         return fitting(max(1, min(PAIRS, SLOTS // fields.width)), work)

@@ -6,7 +6,6 @@ sum to f(x) − f(baseline); how far a rule with so many points is from that is 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
@@ -17,10 +16,10 @@ from torch import Tensor, nn
 
 from pellucid.errors import UnsupportedModel
 from pellucid.explain.attribution.affine import split
-from pellucid.explain.attribution.completeness import Gap, incomplete, measure
+from pellucid.explain.attribution.completeness import REMEDY, Gap, incomplete, measure
 from pellucid.explain.attribution.question import Answer, Question
 from pellucid.explain.intervals import Floats
-from pellucid.explain.model import device_of, exhausted, fitting, scored, untouched
+from pellucid.explain.model import device_of, exhausted, fitting, in_precision, precision_of, scored, untouched
 
 __all__ = ["Score", "explain", "integrated_gradients", "mean_gradient", "refine", "room"]
 
@@ -31,6 +30,7 @@ Rule = Callable[[slice, int, torch.dtype], Floats]
 
 POINTS: Final = 8192  # path points in flight at most
 SAVED: Final = 2**23  # bytes that a backward pass may find: more do not stay in the cache of a CPU
+ROUNDS: Final = "the model rounds its own answers: explain model.float(), or raise the tolerance and say so"
 PILOT: Final = 256  # rows on which the number of steps is found
 
 
@@ -40,11 +40,11 @@ def explain(question: Question) -> Answer:
     Raises:
         UnsupportedModel: The model has no gradient, or the gap stays above the tolerance.
     """
-    models = {torch.float32: question.model}
+    models: dict[torch.dtype, nn.Module] = {}
 
     def rule(rows: slice, steps: int, precision: torch.dtype) -> Floats:
         if precision not in models:
-            models[precision] = copy.deepcopy(question.model).to(precision)
+            models[precision] = in_precision(question.model, precision)
         x, start = question.x[rows].to(precision), question.start[0].to(precision)
         return question.fields.total(
             integrated_gradients(models[precision], x, start, steps, target=question.target).reshape(len(x), -1)
@@ -75,7 +75,8 @@ def refine(rule: Rule, change: Floats, question: Question) -> Answer:
     except UnsupportedModel:  # a model that casts to float32 itself
         raise incomplete(gap, f"{steps} steps", tolerance) from None
     if not exact.mean <= tolerance:
-        raise incomplete(exact, f"{steps} steps", tolerance)
+        low = precision_of(question.model) in (torch.bfloat16, torch.float16)
+        raise incomplete(exact, f"{steps} steps", tolerance, fix=ROUNDS if low else REMEDY)
     return Answer(found, exact, steps, precision="float64")
 
 
@@ -186,8 +187,13 @@ def room(score: Callable[[Tensor], Tensor], x: Tensor) -> int:
     kept = []
     for points in (2, 4):
         here, held = torch.cat([x[:1].detach()] * points).requires_grad_(), 0
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            score(here)
+        try:
+            with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+                score(here)
+        except (RuntimeError, MemoryError) as error:
+            if not exhausted(error):
+                raise
+            return 1
         kept.append(held)
     one = max(x[0].nbytes, (kept[1] - kept[0]) // 2)
     return max(1, min(POINTS, (SAVED if x.device.type == "cpu" else 64 * SAVED) // one))

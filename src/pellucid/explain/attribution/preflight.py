@@ -16,7 +16,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from pellucid.explain.model import device_of, untouched
+from pellucid.explain.model import called, device_of, untouched
 
 __all__ = ["Preflight", "Reached", "preflight"]
 
@@ -164,7 +164,7 @@ def _calls(model: nn.Module, x: Tensor) -> tuple[dict[str, _Call], Node | None]:
     try:
         with untouched():
             # a view of the input, so that the first module is given something that has a node
-            found = model(rows.view_as(rows))
+            found = called(model, rows.view_as(rows))
     finally:
         for handle in handles:
             handle.remove()

@@ -13,7 +13,7 @@ from pellucid.errors import Misuse
 from pellucid.evidence import round_down
 from pellucid.explain.attribution.completeness import Gap
 from pellucid.explain.fields import Fields
-from pellucid.explain.intervals import Floats, versions
+from pellucid.explain.intervals import MEANS, Floats, coarse, grid_of, versions
 from pellucid.schema import Encoding
 
 __all__ = ["CITATIONS", "SEEDS", "Attribution", "by_column"]
@@ -128,6 +128,11 @@ class Attribution:
             return {}
         return self._by_field(np.sqrt(np.square(self.noise).mean(axis=0)))
 
+    def published(self, means: Mapping[str, float]) -> dict[str, float]:
+        """Means over rows as they may be published: those over people on the grid of :func:`grid_of`, by field."""
+        grids = self._by_field(np.array([0.0 if self.public else grid_of(column) for column in self.rows.T]))
+        return {name: round(coarse(value, grids[name]), 6) for name, value in means.items()}
+
     def _by_field(self, values: Floats) -> dict[str, float]:
         return dict(zip(self.fields.names, values.tolist(), strict=True))
 
@@ -136,8 +141,8 @@ class Attribution:
         found: dict[str, Any] = {
             "method": self.method,
             "baseline": self.baseline,
-            "attribution": _rounded(self.magnitude()),
-            "standard_error": _rounded(self.standard_error()),
+            "attribution": self.published(self.magnitude()),
+            "standard_error": self.published(self.standard_error()),
         }
         if self.target is not None:
             found["target"] = self.target
@@ -155,6 +160,7 @@ class Attribution:
             "baseline": self.baseline,
             "column": "sum over the slots of a column; global: mean absolute value over rows",
             "rows": "made from the declared schema, without the data" if self.public else "held-out split",
+            **({} if self.public else {"rounding": MEANS}),
             "n": self.n,
             "seed": self.seed,
             "libraries": versions(*_LIBRARIES.get(self.method, ("torch",))),

@@ -7,23 +7,25 @@ its place. Whatever else the network reads from the row, such as which places ar
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-from pellucid.errors import UnsupportedModel
+from pellucid.errors import BadData, UnsupportedModel
 from pellucid.explain.attribution.occlusion import occluded
 from pellucid.explain.attribution.path import mean_gradient, refine, room
 from pellucid.explain.attribution.question import Answer, Question
 from pellucid.explain.fields import Fields
+from pellucid.explain.inputs import check_tokens
 from pellucid.explain.intervals import Floats
-from pellucid.explain.model import check_tokens, device_of, fitting, scored, untouched
+from pellucid.explain.model import called, device_of, fitting, in_precision, scored, untouched
 
 __all__ = ["ZERO", "embedding_of", "explain", "occlude", "origin"]
 
-ZERO = -1  # stands for the zero vector among the token ids of a baseline
+ZERO: Final = -1  # stands for the zero vector among the token ids of a baseline
+ROWS: Final = 256  # that go through the model at a time
 
 
 def embedding_of(model: nn.Module, x: Tensor) -> nn.Embedding:
@@ -41,23 +43,35 @@ def embedding_of(model: nn.Module, x: Tensor) -> nn.Embedding:
         for part in model.modules()
         if isinstance(part, nn.Embedding)
     ]
+
+    def run(size: int, rows: Tensor) -> dict[nn.Embedding, Tensor | None]:
+        """By embedding that ``rows`` reach, its vectors; None where it is not called once a pass."""
+        pieces = torch.split(rows, size)
+        caught: dict[nn.Embedding, list[Tensor]] = {}
+        for piece in pieces:
+            calls.clear()
+            called(model, piece.to(device_of(model)))
+            for part, found in calls:
+                caught.setdefault(part, []).append(found)
+        return {part: torch.cat(found) if len(found) == len(pieces) else None for part, found in caught.items()}
+
     places = x.shape[1]
     own_place = torch.eye(places, dtype=torch.bool, device=x.device)
     changed = torch.where(own_place, (x[:1] == 0).to(x.dtype), x[:1])  # 0 and 1 are words, and fit every encoding
     try:
-        with torch.inference_mode(), untouched():
-            for rows in (x[:1], changed):
-                scored(model, 0)(rows.to(device_of(model)))
+        with untouched(), torch.inference_mode():
+            before = run(1, x[:1])
+            after = fitting(places, lambda size: run(size, changed))
     finally:
         for handle in handles:
             handle.remove()
     reason = "the model reaches no embedding of tokens"
-    for layer in dict.fromkeys(part for part, _ in calls):
-        own = [found for part, found in calls if part is layer]
-        if len(own) != 2 or own[0].shape[:2] != (1, places) or own[0].ndim != 3:
+    for layer, own in before.items():
+        others = after.get(layer)
+        if own is None or others is None or own.shape[:2] != (1, places) or own.ndim != 3:
             reason = "an embedding is called more than once, or does not give one vector a token"
             continue
-        moved = (own[1] != own[0]).any(dim=2).to(x.device)
+        moved = (others != own).any(dim=2).to(x.device)
         if bool((moved & ~own_place).any()):
             reason = "a vector of the embedding depends on more than the token in its place"
         elif bool(moved.any()):  # an embedding of places never moves
@@ -68,11 +82,13 @@ def embedding_of(model: nn.Module, x: Tensor) -> nn.Embedding:
 def origin(layer: nn.Embedding, baseline: Tensor | None, places: int) -> tuple[Tensor, str]:
     """Token ids (1, T) of the baseline with :data:`ZERO` for the zero vector, and the baseline in words."""
     if baseline is not None:
+        if baseline.shape not in ((), (places,)):
+            raise BadData(f"the baseline must be one token id, or {places} as the rows have", where="baseline")
         check_tokens(baseline.reshape(1, -1), layer.num_embeddings)
-        return baseline.reshape(1, -1).expand(1, places), "given by the caller"
+        return baseline.reshape(1, -1).expand(1, places).cpu(), "given by the caller"
     if layer.padding_idx is not None:
-        return torch.full((1, places), layer.padding_idx), "padding in every place"
-    return torch.full((1, places), ZERO), "the zero vector in every place"
+        return torch.full((1, places), layer.padding_idx, device="cpu"), "padding in every place"
+    return torch.full((1, places), ZERO, device="cpu"), "the zero vector in every place"
 
 
 def explain(question: Question) -> Answer:
@@ -81,11 +97,12 @@ def explain(question: Question) -> Answer:
     Raises:
         UnsupportedModel: No fitting embedding, no gradient behind it, or the gap stays above the tolerance.
     """
-    texts = {torch.float32: _Text(question.model, question)}
+    own = _Text(question.model, question)
+    texts: dict[torch.dtype, _Text] = {}
 
     def rule(rows: slice, steps: int, precision: torch.dtype) -> Floats:
         if precision not in texts:
-            texts[precision] = _Text(copy.deepcopy(question.model).to(precision), question)
+            texts[precision] = _Text(in_precision(question.model, precision), question)
         text, x = texts[precision], question.x[rows]
 
         def work(points: int) -> Floats:
@@ -104,7 +121,7 @@ def explain(question: Question) -> Answer:
             points = room(lambda at: score(at, torch.zeros(len(at), dtype=torch.int64)), text.ends(ids)[1])
             return question.fields.total(fitting(points, work))
 
-    return refine(rule, texts[torch.float32].change(), question)
+    return refine(rule, own.change(), question)
 
 
 def occlude(question: Question) -> Answer:
@@ -161,14 +178,18 @@ class _Text:
 
     def change(self) -> Floats:
         """(N,) the answers less those with every vector at the baseline."""
-        parts = []
-        with torch.inference_mode(), untouched():
-            for part in torch.split(self._question.x, 256):
+
+        def answers(size: int) -> Tensor:
+            parts = []
+            for part in torch.split(self._question.x, size):
                 ids = part.to(self.device)
                 first, last = self.ends(ids)
                 ask, rows = self.score(ids), torch.arange(len(ids), device=self.device)
                 parts.append((ask(last, rows).double() - ask(first, rows).double()).cpu())
-        return torch.cat(parts).numpy()
+            return torch.cat(parts)
+
+        with untouched(), torch.inference_mode():
+            return fitting(min(ROWS, len(self._question.x)), answers).numpy()
 
 
 def _unfit(what: str) -> UnsupportedModel:

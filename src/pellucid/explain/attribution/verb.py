@@ -14,9 +14,11 @@ from pellucid.explain.attribution import blackbox, methods, occlusion, path, tok
 from pellucid.explain.attribution.question import Answer, Question
 from pellucid.explain.attribution.result import Attribution
 from pellucid.explain.fields import Fields
+from pellucid.explain.inputs import check_numbers_or_tokens
 from pellucid.explain.intervals import Floats
-from pellucid.explain.model import check_rows, check_tokens, frozen, outputs, pick, steady
-from pellucid.schema import Encoding
+from pellucid.explain.model import frozen, outputs, pick, untouched
+from pellucid.explain.steady import steady
+from pellucid.schema import Code, Encoding
 
 __all__ = ["again", "attribute"]
 
@@ -37,6 +39,7 @@ _TOKENS: Final = ("layer_integrated_gradients", "token_occlusion")
 _SEVERAL: Final = ("gradient_shap", "kernel_shap")  # take a distribution of baselines
 
 
+@untouched()
 def attribute(
     model: nn.Module,
     x: Tensor,
@@ -88,6 +91,10 @@ def attribute(
         raise BadData("tolerance must be above 0, 1 <= steps <= limit, rows >= 1 and draws >= 1", where="attribute")
     if method != "auto" and method not in _METHODS:
         raise BadData(f'there is no method "{method}"{nearest(method, _METHODS)}', where="method")
+    if baseline is not None and not isinstance(baseline, Tensor):
+        raise BadData("the baseline must be a tensor", where="baseline")
+    if x.is_inference():
+        x = x.clone()
     if len(x) > rows:
         chosen = np.sort(np.random.default_rng(seed).choice(len(x), rows, replace=False))
         x = x[torch.from_numpy(chosen).to(x.device)]
@@ -121,6 +128,7 @@ def attribute(
     )
 
 
+@untouched()
 def again(model: nn.Module, x: Tensor, like: Attribution) -> Floats:
     """Attributions (N, fields) of another model or of other rows, made exactly as ``like`` was, whatever their gap.
 
@@ -145,10 +153,7 @@ def again(model: nn.Module, x: Tensor, like: Attribution) -> Floats:
 
 
 def _check(x: Tensor, encoding: Encoding | Fields, fields: Fields) -> None:
-    if getattr(x, "dtype", None) in (torch.int64, torch.int32):
-        check_tokens(x)
-    else:
-        check_rows(x, encoding if isinstance(encoding, Encoding) else None)
+    check_numbers_or_tokens(x, encoding if isinstance(encoding, Encoding) else None)
     if x[0].numel() != fields.width:
         raise BadData(
             f"a row has {x[0].numel()} slots, and the fields speak of {fields.width}",
@@ -191,9 +196,9 @@ def _start(x: Tensor, encoding: Encoding | Fields, baseline: Tensor | None, meth
     if method == "grad_cam":
         if baseline is not None:
             raise BadData("Grad-CAM compares with nothing, and takes no baseline", where="baseline")
-        return torch.zeros(1, *x.shape[1:]), "none"
+        return torch.zeros_like(x[:1], device="cpu"), "none"
     if baseline is None:
-        return torch.zeros(1, *x.shape[1:]), MIDPOINT if isinstance(encoding, Encoding) else "zeros"
+        return torch.zeros_like(x[:1], device="cpu"), MIDPOINT if isinstance(encoding, Encoding) else "zeros"
     single = baseline.shape == x.shape[1:]
     fits = single or (method in _SEVERAL and baseline.shape[1:] == x.shape[1:] and len(baseline) > 0)
     if not fits or baseline.dtype != torch.float32 or not bool(torch.isfinite(baseline).all()):
@@ -201,17 +206,24 @@ def _start(x: Tensor, encoding: Encoding | Fields, baseline: Tensor | None, meth
     start = (baseline[None] if single else baseline).cpu()
     if isinstance(encoding, Encoding):
         for code, place in zip(encoding.codes, encoding.slices().values(), strict=True):
-            low = torch.zeros(code.width)
-            if code.how in ("linear", "log"):
-                low[0] = -1.0
-            part = start[:, place]
-            if bool(((part < low) | (part > 1.0)).any()):
+            if not _declared(code, start[:, place]):
                 raise BadData(
                     "the baseline is outside of what the schema declares for this column",
                     where=code.column,
                     fix="take a row that encode_features could have made",
                 )
     return start, "given by the caller" if single else f"{len(start)} rows given by the caller"
+
+
+def _declared(code: Code, part: Tensor) -> bool:
+    """Whether slots (M, width) lie within what is declared: of indicators, shares of one category at most."""
+    indicators = part
+    if code.how in ("linear", "log", "boolean"):
+        low = 0.0 if code.how == "boolean" else -1.0
+        if bool(((part[:, 0] < low) | (part[:, 0] > 1.0)).any()):
+            return False
+        indicators = part[:, 1:]
+    return bool((indicators >= 0.0).all()) and bool((indicators.sum(dim=1) <= 1.0 + 1e-6).all())
 
 
 def _draws(method: str, fields: int) -> int:

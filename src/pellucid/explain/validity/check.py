@@ -16,9 +16,11 @@ from pellucid.evidence import Coverage, Evidence, Subject, Tier, round_down
 from pellucid.explain.attribution import again
 from pellucid.explain.explanation import Explanation
 from pellucid.explain.fields import Fields
-from pellucid.explain.intervals import Floats
-from pellucid.explain.model import check_rows, frozen
+from pellucid.explain.inputs import check_rows
+from pellucid.explain.intervals import MINIMUM_CELL, Floats
+from pellucid.explain.model import frozen
 from pellucid.explain.ranking import spearman
+from pellucid.explain.validity import rowwise
 from pellucid.explain.validity.agreement import Agreement
 from pellucid.explain.validity.explainer import ask
 from pellucid.explain.validity.faithfulness import Faithfulness, measure_faithfulness
@@ -59,6 +61,7 @@ class Validity:
         rows: On how many rows.
         seed: Public seed of the re-drawn layers.
         covered: No held-out person was looked at in the tests above.
+        public: The rows stand for nobody.
         cascade: All layers drawn anew, one after the other; like the parts below, absent unless it was asked for.
         faithfulness: Deletion and insertion against a random order.
         sensitivity: Change under small moves of the input.
@@ -77,6 +80,7 @@ class Validity:
     rows: int
     seed: int
     covered: bool
+    public: bool
     cascade: Randomisation | None = None
     faithfulness: Faithfulness | None = None
     sensitivity: Sensitivity | None = None
@@ -113,9 +117,19 @@ class Validity:
         }
 
     def evidence(self, subject: Subject) -> Evidence:
-        """Evidence about ``subject``: post-processing if nothing here looked at a person, else uncovered."""
+        """Evidence about ``subject``: post-processing if nothing here looked at a person, else uncovered.
+
+        Raises:
+            BadData: It was tested on fewer than ten people.
+        """
         parts = (self.cascade, self.faithfulness, self.sensitivity, self.methods, self.stability)
         covered = self.covered and self.leakage is None and all(part is None or part.public for part in parts)
+        if not self.public and self.rows < MINIMUM_CELL:
+            raise BadData(
+                f"what was tested on fewer than {MINIMUM_CELL} people is theirs, and is not published",
+                where="validity",
+                fix="test on more held-out people, or on rows made from the schema",
+            )
         coverage: Coverage = "post-processing" if covered else "uncovered"
         tier: Tier = "public" if covered else "auditor"
         error: dict[str, float] = {}
@@ -229,6 +243,7 @@ def check_validity(
         rows=len(rows) if public else round_down(len(rows)),
         seed=seed,
         covered=public and explanation.importance is None,
+        public=public,
         cascade=cascade,
         faithfulness=faithfulness,
         sensitivity=sensitivity,
@@ -238,11 +253,14 @@ def check_validity(
     )
 
 
-def top_overlap(left: Floats, right: Floats, count: int = 3) -> float:
-    """Share of the ``count`` largest entries of ``left`` that are among those of ``right`` (all, if fewer)."""
-    count = min(count, left.size)
-    both = set(np.argsort(-left, kind="stable")[:count]) & set(np.argsort(-right, kind="stable")[:count])
-    return len(both) / count
+def top_overlap(left: Floats, right: Floats, count: int = 3) -> float | None:
+    """Share of the ``count`` largest entries of ``left`` that are among those of ``right`` (all, if fewer).
+
+    Columns that tie for the last places share them, below 0 is not important, and where one of the two tells no column
+    from another there is nothing to agree on: None.
+    """
+    found = rowwise.top(np.maximum(left, 0.0)[None], np.maximum(right, 0.0)[None], min(count, left.size))
+    return float(found[0]) if found.size else None
 
 
 def _row(origin: Tensor, rows: Tensor) -> Tensor:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import BadData
+from pellucid.explain.inputs import check_rows
 from pellucid.explain.intervals import Floats
-from pellucid.explain.model import check_rows, device_of, untouched
+from pellucid.explain.model import device_of, untouched
 
 __all__ = [
     "DRAWS_ANEW",

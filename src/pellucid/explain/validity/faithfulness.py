@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from pellucid.errors import BadData
 from pellucid.evidence import Estimate, round_down
 from pellucid.explain.fields import Fields
-from pellucid.explain.intervals import MINIMUM_CELL, Floats, mean, versions
-from pellucid.explain.model import frozen, steady
+from pellucid.explain.intervals import MINIMUM_CELL, Floats, coarse, grid_of, mean, versions
+from pellucid.explain.model import frozen
+from pellucid.explain.steady import steady
 from pellucid.explain.validity.curves import Curves, backwards
 from pellucid.explain.validity.explainer import check_attributions, check_input, chosen
 
@@ -49,6 +50,7 @@ class Faithfulness:
         rows: On how many rows, rounded down to ten unless they are public.
         seed: Public.
         public: The rows stand for nobody.
+        grid: The scale and the curves are published at multiples of it; 0 rounds nothing.
     """
 
     deletion: Estimate | None
@@ -64,19 +66,20 @@ class Faithfulness:
     rows: int
     seed: int
     public: bool
+    grid: float = 0.0
 
     def values(self) -> dict[str, Any]:
         """The values of this test; what is absent has no key."""
-        found: dict[str, Any] = {"scale": round(self.scale, 6)}
+        found: dict[str, Any] = {"scale": round(coarse(self.scale, self.grid), 6)}
         for name, estimate in (("deletion", self.deletion), ("insertion", self.insertion)):
             if estimate is not None:
                 found[name] = estimate.values()
         chances = {"deletion_p": self.deletion_p, "insertion_p": self.insertion_p}
         found.update({name: chance for name, chance in chances.items() if chance is not None})
         if self.deleted:
-            curves = {"removed": self.removed, "deletion": self.deleted, "insertion": self.inserted}
-            found["curves"] = {
-                name: [round(each, 6) for each in curve] for name, curve in {**curves, "random": self.random}.items()
+            curves = {"deletion": self.deleted, "insertion": self.inserted, "random": self.random}
+            found["curves"] = {"removed": [round(share, 6) for share in self.removed]} | {
+                name: [round(coarse(each, self.grid), 6) for each in curve] for name, curve in curves.items()
             }
         return found
 
@@ -163,6 +166,7 @@ def measure_faithfulness(
     others = np.stack([curves.of(order) for order in orders])  # (controls, N, points)
     control = others.mean(axis=0)
     # Restoring in one order passes through what removing in the reversed one does, backwards: the areas are equal.
+    whole = deleted[:, 0] - deleted[:, -1]
     down, up = curves.area(control - deleted), curves.area(restored - control)
     paired = curves.area(others[0] - deleted), curves.area(restored - others[0])
     shown = public or len(part) >= MINIMUM_CELL
@@ -172,7 +176,7 @@ def measure_faithfulness(
         insertion=mean(up) if measured else None,
         deletion_p=_sign_test(paired[0]) if measured else None,
         insertion_p=_sign_test(paired[1]) if measured else None,
-        scale=float(np.abs(deleted[:, 0] - deleted[:, -1]).mean()),
+        scale=float(np.abs(whole).mean()),
         removed=tuple((removed / count).tolist()),
         deleted=tuple(deleted.mean(axis=0).tolist()) if shown else (),
         inserted=tuple(backwards(restored.mean(axis=0), removed).tolist()) if shown else (),
@@ -181,6 +185,7 @@ def measure_faithfulness(
         rows=len(part) if public else round_down(len(part)),
         seed=seed,
         public=public,
+        grid=0.0 if public else max(grid_of(whole), *map(grid_of, (deleted[:, 0], deleted[:, -1]))),
     )
 
 

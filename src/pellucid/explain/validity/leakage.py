@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from pellucid.errors import BadData
 from pellucid.evidence import Estimate, round_down
 from pellucid.explain.intervals import MINIMUM_CELL, versions
-from pellucid.explain.model import frozen, steady
+from pellucid.explain.model import frozen
 from pellucid.explain.ranking import AUC_ROUNDING, auc, publish_auc
+from pellucid.explain.steady import steady
 from pellucid.explain.validity.explainer import Explainer, ask, check_input, chosen, repeats, said
 
 __all__ = ["Leakage", "measure_leakage"]

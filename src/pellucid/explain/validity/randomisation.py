@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from pellucid.errors import BadData
 from pellucid.evidence import Estimate, round_down
 from pellucid.explain.intervals import Floats, versions
-from pellucid.explain.model import frozen, steady
+from pellucid.explain.model import frozen
+from pellucid.explain.steady import steady
 from pellucid.explain.validity import rowwise
 from pellucid.explain.validity.explainer import Explainer, ask, check_input, chosen, repeats, said
 from pellucid.explain.validity.redraw import layers, redraw

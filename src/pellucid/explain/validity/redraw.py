@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import UnsupportedModel
-from pellucid.explain.model import device_of, frozen, untouched
+from pellucid.explain.model import called, device_of, frozen, untouched
 
 __all__ = ["layers", "randomised", "redraw"]
 
@@ -41,8 +41,8 @@ def layers(model: nn.Module, x: Tensor) -> dict[str, tuple[str, ...]]:
 
     for module in names:
         module.register_forward_hook(leave)
-    with torch.enable_grad(), untouched():
-        idle = _idle(twin, twin(x.to(device_of(twin))))
+    with untouched():
+        idle = _idle(twin, called(twin, x.to(device_of(twin))))
     owners: dict[str, list[str]] = {name: [] for name in left}
     for module, name in names.items():
         if all(tensor in idle for tensor in module.parameters(recurse=False)):

@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from pellucid.errors import BadData
 from pellucid.evidence import Estimate, round_down
+from pellucid.explain.inputs import check_rows
 from pellucid.explain.intervals import Floats, mean, versions
-from pellucid.explain.model import CHUNK, check_rows, frozen, steady
+from pellucid.explain.model import CHUNK, frozen
+from pellucid.explain.steady import steady
 from pellucid.explain.validity.explainer import Explainer, ask, chosen, repeats, said, twice
 from pellucid.schema import Encoding
 
@@ -132,7 +134,8 @@ def measure_sensitivity(
     moved = []
     for start in range(0, len(part), size):
         here, able = part[start : start + size, None], free[start : start + size, None]
-        noise = (2 * torch.rand((len(here), draws, *part.shape[1:]), generator=generator) - 1) * radius
+        shares = torch.rand((len(here), draws, *part.shape[1:]), generator=generator, dtype=torch.float32)
+        noise = (2 * shares - 1) * radius
         near = torch.where(able, (here + noise).clamp(low, high), here)
         found = ask(explain, twin, near.flatten(0, 1)).reshape(len(here), draws, -1)
         moved.append(np.linalg.norm(found - own[start : start + size, None], axis=2))

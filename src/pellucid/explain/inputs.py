@@ -1,0 +1,70 @@
+"""Rows as a question takes them: of the right type and shape, finite, on a device that has values, without a graph."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pellucid.errors import BadData
+from pellucid.schema import Encoding
+
+__all__ = ["check_numbers_or_tokens", "check_rows", "check_tokens", "is_tokens"]
+
+
+def check_rows(x: Tensor, encoding: Encoding | None = None) -> None:
+    """Check that ``x`` is finite float32 (N, width) with N >= 1, of the width of ``encoding`` if that is given.
+
+    Raises:
+        BadData: It is not; no value is shown.
+    """
+    if getattr(x, "dtype", None) != torch.float32:  # also what is no tensor at all
+        raise BadData("x must be a float32 tensor", where="x")
+    _plain(x)
+    if x.ndim < 2 or len(x) == 0:
+        raise BadData(f"x must have at least one row and two dimensions, and has shape {tuple(x.shape)}", where="x")
+    if encoding is not None and (x.ndim != 2 or x.shape[1] != encoding.width):
+        slots = " × ".join(map(str, x.shape[1:]))
+        raise BadData(
+            f"a row must have the {encoding.width} slots of the encoding, and has {slots}",
+            where="x",
+            fix="encode the rows with the encoding that is handed in",
+        )
+    if not bool(torch.isfinite(x).all()):
+        raise BadData("x holds NaN or infinity", where="x", fix="declare how missing values are encoded in the schema")
+
+
+def check_tokens(x: Tensor, words: int | None = None) -> None:
+    """Check that ``x`` is whole numbers (N, T) with N, T >= 1, in 0..words-1 where the size of the vocabulary is known.
+
+    Raises:
+        BadData: It is not; no token is shown.
+    """
+    if getattr(x, "dtype", None) not in (torch.int64, torch.int32) or x.ndim != 2 or x.numel() == 0:
+        raise BadData("token ids must be an int64 tensor (N, T) with at least one row and one token", where="x")
+    _plain(x)
+    if words is not None and not 0 <= int(x.min()) <= int(x.max()) < words:
+        raise BadData(
+            f"a token id is outside 0..{words - 1}, the words the model knows",
+            where="x",
+            fix="tokenise with the vocabulary the model was trained with",
+        )
+
+
+def check_numbers_or_tokens(x: Tensor, encoding: Encoding | None = None) -> None:
+    """:func:`check_tokens` of whole numbers, else :func:`check_rows`."""
+    if is_tokens(x):
+        check_tokens(x)
+    else:
+        check_rows(x, encoding)
+
+
+def is_tokens(x: Tensor) -> bool:
+    """Whether ``x`` is a tensor of whole numbers as embeddings take them."""
+    return getattr(x, "dtype", None) in (torch.int64, torch.int32)
+
+
+def _plain(x: Tensor) -> None:
+    if x.is_meta:
+        raise BadData("x is on the meta device, which holds shapes and no values", where="x")
+    if x.requires_grad:
+        raise BadData("x records gradients, which a question must not add to", where="x", fix="hand over x.detach()")

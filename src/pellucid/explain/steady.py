@@ -1,0 +1,92 @@
+"""Is the answer for a row a function of that row, and a score? Tried before anything is said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pellucid.errors import UnsupportedModel
+from pellucid.explain.model import answered, called, device_of, fitting, untouched
+
+__all__ = ["steady"]
+
+PROBED: Final = 256  # rows on which a model must answer the same twice
+_SQUASHES: Final = frozenset({"sigmoid", "softmax", "_softmax"})
+_COPIES: Final = frozenset({"clone", "_to_copy"})
+
+
+def steady(model: nn.Module, x: Tensor) -> None:
+    """Check that a :func:`pellucid.explain.model.frozen` model answers each row by itself, the same way, with a score.
+
+    Raises:
+        UnsupportedModel: It draws randomness in eval mode (dropout that stays on), keeps state between calls, mixes
+            rows (batch statistics), or returns probabilities: no explanation of a single answer means anything then.
+    """
+    with untouched(), torch.inference_mode():
+        fitting(min(PROBED, len(x)), lambda size: _look(model, x[:size].to(device_of(model))))
+
+
+def _look(model: nn.Module, x: Tensor) -> None:
+    first = answered(model, x)
+    second = answered(model, x)
+    if not torch.equal(first, second) and not torch.allclose(first, second, rtol=1e-6, atol=1e-7, equal_nan=True):
+        raise UnsupportedModel(
+            "in eval mode the model answers differently the second time: it draws randomness or keeps state",
+            where="model",
+            fix="let every random layer follow self.training, as nn.Dropout does",
+        )
+    half = (len(x) + 1) // 2
+    # beside its own half, and beside a row of zeros: alike rows, or a single one, would not show that rows are mixed
+    pieces = [torch.cat([piece, torch.zeros_like(x[:1])]) for piece in (x[:half], x[half:]) if len(piece)]
+    apart = torch.cat([answered(model, piece)[:-1] for piece in pieces])
+    slack = 16 * torch.finfo(first.dtype).eps  # another size of batch is summed up in another order
+    if not torch.allclose(first, apart, rtol=max(1e-3, slack), atol=max(1e-4, slack), equal_nan=True):
+        raise UnsupportedModel(
+            "the answer for a row depends on the other rows of its batch",
+            where="model",
+            fix="use GroupNorm or LayerNorm instead of batch statistics",
+        )
+    watch = _Squashed()
+    try:
+        with watch:
+            found = called(model, x[:1])
+    except UnsupportedModel:  # it answered above: it is this way of watching that it does not take
+        return
+    if watch.holds(found):
+        raise UnsupportedModel(
+            "the model returns probabilities, where scores without bounds are needed",
+            where="model",
+            fix="return what enters the last sigmoid or softmax; the weights stay as they are",
+        )
+
+
+class _Squashed(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """While it is entered, remembers what comes out of a sigmoid or softmax, also through views and copies."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._kept: dict[int, Tensor] = {}  # by place in memory, which is nobody else's as long as it is kept
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        found = func(*args, **(kwargs or {}))
+        name = func._schema.name.removeprefix("aten::").removesuffix("_")
+        if isinstance(found, Tensor):
+            if name in _SQUASHES or (name in _COPIES and any(map(self.holds, args))):
+                self._kept[_place(found)] = found
+            elif func._schema.is_mutable:
+                self._kept.pop(_place(found), None)
+        return found
+
+    def holds(self, found: Any) -> bool:
+        """Whether ``found`` is such a result."""
+        return isinstance(found, Tensor) and _place(found) in self._kept
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

@@ -1,0 +1,185 @@
+"""No exact number of people can be read off what is published, not even by someone who holds the weights."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from tests.explain.conftest import HEAD
+from torch import nn
+
+from pellucid.errors import BadData
+from pellucid.evidence import Subject
+from pellucid.explain import (
+    Background,
+    Explanation,
+    Fields,
+    Predictions,
+    attribute,
+    check_validity,
+    estimate_shapley,
+    local_effects,
+    measure_calibration,
+    measure_faithfulness,
+    measure_strength,
+    partial_dependence,
+    permute_columns,
+)
+from pellucid.explain.intervals import grid_of, mean
+from pellucid.explain.probe import public_rows
+from pellucid.schema import Encoding, Schema
+
+FLAG = '[columns.{}]\ntype = "boolean"\nsensitivity = "personal"\n'
+FLAGS = Encoding.of(Schema.parse(HEAD + FLAG.format("ill") + FLAG.format("old")))
+N, ILL = 337, 101  # private
+
+
+def plane() -> nn.Module:
+    """Log-odds 1.7 for who is ill, 0.6 for who is old: weights that everybody has."""
+    model = nn.Linear(2, 1)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[1.7, 0.6]]))
+        model.bias.fill_(-0.5)
+    return model
+
+
+def group() -> tuple[torch.Tensor, torch.Tensor]:
+    x = torch.zeros(N, 2)
+    x[:ILL, 0] = 1
+    x[::3, 1] = 1
+    y = torch.zeros(N, dtype=torch.int64)
+    y[50:150] = 1
+    return x, y
+
+
+def sizes(published: float, of: float = 1.0, digits: int = 6) -> set[int]:
+    """Which numbers of people from 330 to 339 have a part whose share times ``of`` is what was published."""
+    half = 0.5000001 * 10.0**-digits
+    return {
+        n for n in range(330, 340) for part in (round(published / of * n),) if abs(part / n * of - published) <= half
+    }
+
+
+ALL = set(range(330, 340))
+
+
+def test_an_exact_mean_would_give_the_number_of_people_away() -> None:
+    assert sizes(round(1.7 * ILL / N, 6), 1.7) == {N}  # what the other tests would find
+
+
+def consistent(published: float, of: float, grid: float) -> set[int]:
+    """Which numbers of people have a part whose share times ``of`` rounds to what was published on ``grid``."""
+    near = range(round(published / of * 330) - 3, round(published / of * 339) + 4)
+    return {n for n in range(330, 340) for part in near if abs(part / n * of - published) <= grid / 2 + 1e-9}
+
+
+def test_attributions_of_a_flag_fit_every_number_of_people(subject: Subject) -> None:
+    x, y = group()
+    whole = attribute(plane(), x, FLAGS)
+    made = Explanation(whole, permute_columns(plane(), x, y, FLAGS)).evidence(subject)
+    published = made.values["attribution"]["ill"]
+    assert published == pytest.approx(1.7 * ILL / N, abs=0.005)
+    assert consistent(published, 1.7, grid_of(whole.rows[:, 0])) == ALL
+    assert whole.magnitude()["ill"] == pytest.approx(1.7 * ILL / N, abs=1e-5)  # exact for whoever holds the rows
+
+
+def test_attributions_of_rows_that_stand_for_nobody_keep_their_digits() -> None:
+    whole = attribute(plane(), public_rows(FLAGS, 500), FLAGS, public=True)
+    assert whole.values()["attribution"]["ill"] == round(whole.magnitude()["ill"], 6)
+
+
+def test_the_uncertainty_of_the_brier_score_does_not_give_the_base_rate_away() -> None:
+    x, y = group()
+    logits = plane()(x)[:, 0].detach().numpy()
+    record = measure_calibration(Predictions(logits, y.numpy()), split=True, resamples=20).values()
+    rate = int(y.sum()) / N
+    for name in ("reliability", "resolution", "uncertainty", "within_bins"):
+        for end in ("value", "low", "high"):
+            assert record["split"][name][end] == pytest.approx(round(record["split"][name][end] / 0.005) * 0.005)
+    assert record["split"]["uncertainty"]["value"] == pytest.approx(rate * (1 - rate), abs=0.0026)
+    assert record["brier"]["value"] == pytest.approx(round(record["brier"]["value"] / 0.005) * 0.005)
+    assert record["ece"]["value"] == pytest.approx(round(record["ece"]["value"] / 0.005) * 0.005)
+
+
+def test_the_mean_prediction_of_a_bin_fits_other_numbers_of_people() -> None:
+    # two answers in one bin: their mean is a share
+    logits = np.concatenate([np.full(13, 0.05), np.full(10, 0.3), np.full(14, -3.0)])
+    labels = np.array([0, 1] * 18 + [0])
+    (record,) = [b for b in measure_calibration(Predictions(logits, labels), resamples=5).values()["bins"] if b["low"]]
+    grid = 0.05 * (record["high"] - record["low"])
+    assert (record["predicted"] - record["low"]) / grid == pytest.approx(
+        round((record["predicted"] - record["low"]) / grid)
+    )
+
+
+def test_a_drop_in_auc_has_no_more_digits_than_there_are_pairs() -> None:
+    x, y = group()
+    record = permute_columns(plane(), x[:60], y[:60].clone().bernoulli_(0.5), FLAGS).columns["ill"].values()
+    for end in ("value", "low", "high"):
+        assert record[end] * 500 == pytest.approx(round(record[end] * 500), abs=1e-3)  # 20 x 20 pairs or more: 0.002
+
+
+def test_curves_and_strengths_over_people_are_on_a_grid() -> None:
+    x, _ = group()
+    fields = Fields.of(FLAGS)
+    curve = partial_dependence(plane(), x, fields, "old", points=torch.tensor([[0.0], [1.0]]))
+    exact = -0.5 + 1.7 * ILL / N
+    assert curve.curve[0].value == pytest.approx(exact, abs=1e-6)
+    assert curve.values()["partial_dependence"][0]["value"] == pytest.approx(exact, abs=0.005)
+    assert consistent(curve.values()["partial_dependence"][0]["value"] + 0.5, 1.7, 0.01) == ALL
+    number = torch.linspace(-1, 1, 50)[:, None]
+    moved = local_effects(nn.Linear(1, 1), number, Fields.single(1), "x0").values()["accumulated_local_effects"]
+    assert all(point["low"] <= point["value"] <= point["high"] for point in moved)
+    strength = measure_strength(
+        estimate_shapley(plane(), x, Background(x[:20], public=False, source="people"), fields, walks=4, seed=0)
+    )
+    for estimate in strength.columns.values():
+        assert estimate.values()["value"] / estimate.grid == pytest.approx(
+            round(estimate.values()["value"] / estimate.grid)
+        )
+
+
+def test_what_deletion_shows_of_people_is_on_a_grid_and_of_nobody_is_not() -> None:
+    x, _ = group()
+    told = attribute(plane(), x, FLAGS).rows
+    seen, free = (
+        measure_faithfulness(plane(), x, told, baseline=torch.zeros(2), rows=N, public=public).values()
+        for public in (False, True)
+    )
+    for name in ("scale", "curves"):
+        published, exact = (
+            np.array(list(side[name].values())[1:] if name == "curves" else [side[name]]) for side in (seen, free)
+        )
+        assert published == pytest.approx(exact, abs=0.0126)
+        assert published * 40 == pytest.approx((published * 40).round())
+        assert exact * 40 != pytest.approx((exact * 40).round())
+
+
+@pytest.mark.parametrize("people", [1, 9])
+def test_an_explanation_of_fewer_than_ten_people_is_not_published(people, subject) -> None:
+    x, _ = group()
+    told = Explanation(attribute(plane(), x[:people], FLAGS))
+    with pytest.raises(BadData, match="fewer than 10 people is theirs"):
+        told.evidence(subject)
+    with pytest.raises(BadData, match="fewer than 10 people is theirs"):
+        check_validity(plane(), x[:people], FLAGS, told, models=1).evidence(subject)
+    free = Explanation(attribute(plane(), public_rows(FLAGS, people), FLAGS, public=True))
+    assert free.evidence(subject).tier == "public"
+
+
+def test_a_published_mean_lies_in_its_interval_and_an_exact_zero_stays_zero() -> None:
+    rng = np.random.default_rng(0)
+    for size in (10, 11, 99, 2345):
+        for scale in (1e-5, 0.3, 7.0, 1e6):
+            values = rng.normal(size=size) * scale
+            found = mean(values)
+            record = found.values()
+            assert record["low"] <= record["value"] <= record["high"]
+            assert record["low"] <= round(found.low, 6)
+            assert record["high"] >= round(found.high, 6)
+            assert abs(record["value"] - found.value) <= found.grid / 2 + 1e-6
+            assert found.grid >= np.abs(values).max() / size * 0.999
+    assert mean(np.zeros(50)).values() == {"value": 0.0, "low": 0.0, "high": 0.0, "n": 50}
+    assert math.isclose(grid_of(np.full(100, 0.7)), 0.01)
