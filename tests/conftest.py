@@ -5,9 +5,11 @@ No name or value in it is a person's.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,10 @@ from pellucid.keys import KdfCost
 # How long an example takes is the machine's affair: no test may fail on a busy one.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+for _variable in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):  # no test, and nothing that it starts, uses the user's own
+    os.environ[_variable] = tempfile.mkdtemp(prefix="pellucid-tests-")
+    atexit.register(shutil.rmtree, os.environ[_variable], ignore_errors=True)
 
 PASSPHRASE = "glass-all-the-way-down"
 CHEAP = KdfCost(memory_kib=8, passes=1, lanes=1)

@@ -151,6 +151,11 @@ def event(sample_rate: str, noise_multiplier: str, count: Any) -> dict[str, Any]
         (event("0.01", "1.1", 0), ""),
         ({"second_opinion": {"accountant": "rdp", "epsilon": 0.001}}, "second opinion"),
         ({"second_opinion": {"accountant": "gdp", "epsilon": 9}}, "second opinion"),
+        ({"second_opinion": {"accountant": "pld", "epsilon": 9}}, "second opinion"),
+        ({"accountant": "prv"}, "cannot compose"),
+        ({"accountant": None}, "cannot compose"),
+        ({"adjacency": None}, "adjacency"),
+        ({"adjacency": "replace-one"}, "the events compose to"),
         ({"second_opinion": "rdp"}, "second opinion"),
     ],
 )  # fmt: skip

@@ -14,18 +14,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import lru_cache
+from decimal import ROUND_CEILING, Context, Decimal
 from importlib.metadata import version
 from typing import Any, Final
 
 from pellucid.errors import Unverified, nearest
-from pellucid.privacy.calibration import gaussian_epsilon, gaussian_limit_noise, least_noise
+from pellucid.privacy.accountants import (
+    DISCRETIZATION,
+    MAX_EPSILON,
+    MIN_DELTA,
+    ORDERS,
+    deltas,
+    epsilons,
+    rdp_curve,
+    rdp_to_epsilon,
+)
+from pellucid.privacy.calibration import gaussian_limit_noise, least_noise
 from pellucid.privacy.capabilities import ACCOUNTANTS, CAPABLE, Accountant, Adjacency, can, check_adjacency
-from pellucid.privacy.composition import loss_distribution, renyi_curve
-from pellucid.privacy.events import AnyEvent, Event, RepeatAndSelect, TruncatedPoisson, as_composed, round_epsilon_up
+from pellucid.privacy.events import AnyEvent, Event, as_composed, round_epsilon_up
 from pellucid.privacy.parsing import parse_events
-from pellucid.privacy.selection import selection_curve
 
 __all__ = [
     "ACCOUNTANTS",
@@ -36,11 +43,16 @@ __all__ = [
     "ORDERS",
     "Accountant",
     "Adjacency",
+    "able",
     "calibrate",
     "calibrate_noise",
     "claimant",
+    "curve",
+    "deltas_at",
     "describe",
     "epsilon",
+    "epsilon_at",
+    "epsilon_each",
     "how",
     "rdp",
     "rdp_to_epsilon",
@@ -49,21 +61,8 @@ __all__ = [
 
 ADJACENCY: Final[Adjacency] = "add-or-remove-one"
 """Whose neighbours plans are for, unless they say otherwise."""
-DISCRETIZATION: Final = 1e-4
-"""Width of the grid on which privacy loss is rounded up."""
-ORDERS: Final[tuple[float, ...]] = (
-    *(1 + tenths / 10 for tenths in range(1, 100)),
-    *(float(order) for order in range(11, 64)),
-    128.0,
-    256.0,
-    512.0,
-    1024.0,
-)
-"""Rényi orders tried by ``rdp``, fixed here so that a new release of the library changes no claim."""
-MIN_DELTA: Final = 1e-12
-"""Below, the mass that the convolution truncates (1e-15) stops being negligible: epsilon 8 times too high, then inf."""
-MAX_EPSILON: Final = 500.0
-"""Above, by Rényi, there is no privacy to state, and the grid of losses would cost a verifier minutes."""
+CURVE_POINTS: Final = 33
+"""Points of a privacy curve in evidence."""
 
 _FEW_ORDERS: Final = (1.3, 1.5, 2.0, 4.0, 16.0, 64.0)
 
@@ -87,13 +86,13 @@ def epsilon(
             that the accountant cannot compose, or a composition whose epsilon is above :data:`MAX_EPSILON` or not
             finite.
     """
-    parsed, able = _parse(events, adjacency)
+    parsed, who = _parse(events, adjacency)
     delta = _delta(delta)
     if accountant is not None:
         _check_accountant(accountant)
-        if accountant not in able:
-            raise Unverified(f"{accountant} cannot compose these events; {' and '.join(able)} can", where="events")
-    found = _epsilon(parsed, delta, accountant or able[0], adjacency, DISCRETIZATION)
+        if accountant not in who:
+            raise Unverified(f"{accountant} cannot compose these events; {' and '.join(who)} can", where="events")
+    (found,) = epsilons(parsed, (delta,), accountant or who[0], adjacency)
     if not found <= MAX_EPSILON:
         raise Unverified(
             f"epsilon is above {MAX_EPSILON:g}: there is no privacy to state",
@@ -103,13 +102,22 @@ def epsilon(
     return round_epsilon_up(found)
 
 
+def able(events: Iterable[Mapping[str, Any]], adjacency: Adjacency = ADJACENCY) -> tuple[Accountant, ...]:
+    """Who can compose ``events``, tightest first.
+
+    Raises:
+        Unverified: The events are malformed, or nobody can.
+    """
+    return _parse(events, adjacency)[1]
+
+
 def claimant(events: Iterable[Mapping[str, Any]], adjacency: Adjacency = ADJACENCY) -> Accountant:
     """The accountant that makes the claim: the tightest that can compose ``events``.
 
     Raises:
         Unverified: The events are malformed, or nobody can.
     """
-    return _parse(events, adjacency)[1][0]
+    return able(events, adjacency)[0]
 
 
 def second_opinion(
@@ -122,12 +130,70 @@ def second_opinion(
     Raises:
         Unverified: As :func:`epsilon`, of the claim.
     """
-    parsed, able = _parse(events, adjacency)
+    parsed, who = _parse(events, adjacency)
     delta = _delta(delta)
-    if len(able) < 2:
+    if len(who) < 2:
         return None
-    found = _epsilon(parsed, delta, able[1], adjacency, DISCRETIZATION)
-    return {"accountant": able[1], "epsilon": round_epsilon_up(found)} if found <= MAX_EPSILON else None
+    (found,) = epsilons(parsed, (delta,), who[1], adjacency)
+    return {"accountant": who[1], "epsilon": round_epsilon_up(found)} if found <= MAX_EPSILON else None
+
+
+def epsilon_at(events: Iterable[Mapping[str, Any]], delta: float, adjacency: Adjacency = ADJACENCY) -> dict[str, float]:
+    """The claim at ``delta`` and at a tenth, a hundredth and a thousandth of it: a single one says little of the rest.
+
+    Returns:
+        Epsilon, as :func:`epsilon`, by the shortest decimal of its delta. None below :data:`MIN_DELTA`, and none above
+        :data:`MAX_EPSILON`.
+
+    Raises:
+        Unverified: As :func:`epsilon`.
+    """
+    tenths = [float(Decimal(repr(_delta(delta))).scaleb(-k)) for k in range(4)]
+    at = tuple(tenth for tenth in tenths if tenth >= MIN_DELTA)
+    return {repr(d): e for d, e in zip(at, epsilon_each(events, at, adjacency), strict=True) if e <= MAX_EPSILON}
+
+
+def epsilon_each(
+    events: Iterable[Mapping[str, Any]], deltas: Sequence[float], adjacency: Adjacency = ADJACENCY
+) -> tuple[float, ...]:
+    """As :func:`epsilon` at each of ``deltas``, and inf where there is no privacy to state.
+
+    Raises:
+        Unverified: As :func:`epsilon`.
+    """
+    parsed, who = _parse(events, adjacency)
+    found = epsilons(parsed, tuple(map(_delta, deltas)), who[0], adjacency)
+    return tuple(round_epsilon_up(epsilon) if epsilon <= MAX_EPSILON else math.inf for epsilon in found)
+
+
+def curve(
+    events: Iterable[Mapping[str, Any]], delta: float, adjacency: Adjacency = ADJACENCY
+) -> list[tuple[float, float]]:
+    """The whole privacy curve: delta as a function of epsilon, of which the claim is one point.
+
+    Returns:
+        :data:`CURVE_POINTS` pairs ``(epsilon, delta)`` with epsilon from 0 in equal steps to one and a half times the
+        claim, and delta rounded up to four significant digits.
+
+    Raises:
+        Unverified: As :func:`epsilon`.
+    """
+    parsed, who = _parse(events, adjacency)
+    last = 1.5 * epsilon(events, delta, who[0], adjacency)
+    grid = tuple(round(last * i / (CURVE_POINTS - 1), 6) for i in range(CURVE_POINTS))
+    return list(zip(grid, map(_round_delta_up, deltas(parsed, grid, who[0], adjacency)), strict=True))
+
+
+def deltas_at(
+    events: Iterable[Mapping[str, Any]], grid: Sequence[float], adjacency: Adjacency = ADJACENCY
+) -> tuple[float, ...]:
+    """Delta at each epsilon of ``grid``, which rises from 0 on, not rounded: what holds a :func:`curve` to account.
+
+    Raises:
+        Unverified: As :func:`epsilon`, but for a composition without privacy, which this is not for.
+    """
+    parsed, who = _parse(events, adjacency)
+    return deltas(parsed, tuple(grid), who[0], adjacency)
 
 
 def rdp(events: Iterable[Mapping[str, Any]], order: float, adjacency: Adjacency = ADJACENCY) -> float:
@@ -143,21 +209,13 @@ def rdp(events: Iterable[Mapping[str, Any]], order: float, adjacency: Adjacency 
     """
     if not _is_number(order) or not 1.01 < order < math.inf:
         raise Unverified("a Rényi order must be a number above 1.01", where="order")
-    parsed, able = _parse(events, adjacency)
-    if "rdp" not in able:
+    parsed, who = _parse(events, adjacency)
+    if "rdp" not in who:
         raise Unverified("there is no Rényi divergence of these events to compute", where="events")
-    (found,) = _rdp_curve(parsed, (float(order),), adjacency)
+    (found,) = rdp_curve(parsed, (float(order),), adjacency)
     if not math.isfinite(found):
         raise Unverified(f"the Rényi divergence at order {order:g} is not finite", where="events")
     return found
-
-
-def rdp_to_epsilon(divergence: float, order: float, delta: float) -> float:
-    """Epsilon at ``delta`` of a mechanism with Rényi divergence ``divergence`` at ``order``; may be below 0.
-
-    Canonne, Kamath & Steinke 2020, Proposition 12: ``d + log1p(-1/a) - log(delta·a)/(a-1)``.
-    """
-    return divergence + math.log1p(-1 / order) - math.log(delta * order) / (order - 1)
 
 
 def calibrate(sample_rate: float, steps: int, epsilon: float, delta: float, bands: int = 1) -> float:
@@ -211,8 +269,17 @@ def calibrate_noise(
 
     def on(interval: float) -> Callable[[float], float]:
         def found(noise: float) -> float:
-            parsed, able = _parse(events_of(noise), adjacency)
-            return _epsilon(parsed, delta, able[0], adjacency, interval, _FEW_ORDERS, 2 * MAX_EPSILON)
+            parsed, who = _parse(events_of(noise), adjacency)
+            (epsilon,) = epsilons(
+                parsed,
+                (delta,),
+                who[0],
+                adjacency,
+                interval=interval,
+                orders=_FEW_ORDERS,
+                most=2 * MAX_EPSILON,
+            )
+            return epsilon
 
         return found
 
@@ -253,11 +320,11 @@ def how(events: Iterable[Mapping[str, Any]] | None = None, adjacency: Adjacency 
         ``claim`` and ``second_opinion`` as :func:`describe` says, the second one null where there is none; and
         ``accountants``, by kind of event and adjacency.
     """
-    able = ACCOUNTANTS if events is None else _parse(events, adjacency)[1]
+    who = ACCOUNTANTS if events is None else _parse(events, adjacency)[1]
     table = {kind: {by: list(names) for by, names in row.items()} for kind, row in CAPABLE.items()}
     return {
-        "claim": describe(able[0], adjacency),
-        "second_opinion": describe(able[1], adjacency) if len(able) > 1 else None,
+        "claim": describe(who[0], adjacency),
+        "second_opinion": describe(who[1], adjacency) if len(who) > 1 else None,
         "accountants": table,
     }
 
@@ -286,89 +353,11 @@ def _target(epsilon: Any) -> float:
     return float(epsilon)
 
 
+def _round_delta_up(delta: float) -> float:
+    return float(Context(prec=4, rounding=ROUND_CEILING).create_decimal(repr(delta)))
+
+
 def _delta(delta: Any) -> float:
     if not _is_number(delta) or not MIN_DELTA <= delta < 1:
         raise Unverified(f"delta must be in [{MIN_DELTA:g}, 1)", where="delta")
     return float(delta)
-
-
-def _epsilon(
-    events: tuple[AnyEvent, ...],
-    delta: float,
-    accountant: Accountant,
-    adjacency: Adjacency,
-    interval: float,
-    orders: tuple[float, ...] = ORDERS,
-    most: float = MAX_EPSILON,
-) -> float:
-    """Not rounded. Of what Rényi finds above ``most`` on ``orders``, PLD would be both meaningless and slow: inf."""
-    # Rényi first: it is cheap.
-    if accountant == "rdp":
-        return _rdp_epsilon(events, delta, ORDERS, adjacency)
-    if _rdp_epsilon(_stand_ins(events), delta, orders, ADJACENCY) > most:
-        return math.inf
-    return _pld_epsilon(events, delta, adjacency, interval)
-
-
-def _stand_ins(events: tuple[AnyEvent, ...]) -> tuple[AnyEvent, ...]:
-    """What Rényi can judge in place of ``events``: for a truncated sample, the sample."""
-    return as_composed(
-        Event(event.sample_rate, event.noise_multiplier, event.count) if isinstance(event, TruncatedPoisson) else event
-        for event in events
-    )
-
-
-@lru_cache(maxsize=512)
-def _rdp_epsilon(events: tuple[AnyEvent, ...], delta: float, orders: tuple[float, ...], adjacency: Adjacency) -> float:
-    # Not the library's conversion: it returns 0 for a divergence that numerical noise made negative.
-    curve = _rdp_curve(events, orders, adjacency)
-    return max(0.0, min(rdp_to_epsilon(d, order, delta) for d, order in zip(curve, orders, strict=True)))
-
-
-def _rdp_curve(events: tuple[AnyEvent, ...], orders: tuple[float, ...], adjacency: Adjacency) -> tuple[float, ...]:
-    """Divergence of the composition at every order; inf where the series of a fractional order does not converge."""
-    curves = [_one_step(replace(event, count=1), orders, adjacency) for event in events]
-    counts = [event.count for event in events]
-    return tuple(_compose(counts, [curve[i] for curve in curves], order) for i, order in enumerate(orders))
-
-
-@lru_cache(maxsize=1024)
-def _one_step(event: AnyEvent, orders: tuple[float, ...], adjacency: Adjacency) -> tuple[float, ...]:
-    if not isinstance(event, RepeatAndSelect):
-        return tuple(renyi_curve(event, orders, adjacency))
-    # the bound at one order takes the best of all others
-    every = tuple(sorted({*ORDERS, *orders}))
-    curve = selection_curve(_rdp_curve(event.events, every, adjacency), every, event.mean, event.shape)
-    return tuple(curve[every.index(order)] for order in orders)
-
-
-def _compose(counts: Sequence[int], divergences: Sequence[float], order: float) -> float:
-    """Sum over steps, rounded up.
-
-    The library sums a series in logarithms and stops it at a relative 1e-13, so that each step may be that much too
-    low; 1e-12 a step covers it, and keeps every step above 0.
-    """
-    slack = 1e-12 / (order - 1)
-    terms = [count * (max(d, 0.0) + slack) for count, d in zip(counts, divergences, strict=True)]
-    total = math.fsum(terms)
-    return math.nextafter(total * (1 + 1e-12), math.inf) if math.isfinite(total) else math.inf
-
-
-@lru_cache(maxsize=512)
-def _pld_epsilon(events: tuple[AnyEvent, ...], delta: float, adjacency: Adjacency, interval: float) -> float:
-    mu = gaussian_mu(events, adjacency)
-    if mu is not None:
-        return gaussian_epsilon(mu, delta)
-    found = float(loss_distribution(events, adjacency, interval).get_epsilon_for_delta(delta))
-    return found if found >= 0 else math.inf  # NaN too: what cannot be computed is no guarantee
-
-
-def gaussian_mu(events: Iterable[AnyEvent], adjacency: Adjacency) -> float | None:
-    """The mu of the one Gaussian mechanism that ``events`` are together, rounded up; None if they are not only that."""
-    squares = []
-    for event in events:
-        if not isinstance(event, Event) or event.sample_rate != 1 or event.bands != 1:
-            return None
-        squares.append(event.count / event.noise_multiplier**2)
-    found = math.sqrt(math.fsum(squares)) * (2 if adjacency == "replace-one" else 1)
-    return found * (1 + 1e-15)

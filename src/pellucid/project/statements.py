@@ -103,6 +103,7 @@ def _method(plan: AnyPlan) -> str:
 
 def privacy_evidence(plan: AnyPlan, subject: Subject) -> Evidence:
     """What the model claims: the epsilon of the plan that was reserved, however many of its steps were taken."""
+    second = accounting.second_opinion(plan.events, plan.delta)
     values = {
         "epsilon": plan.epsilon,
         "delta": plan.delta,
@@ -110,13 +111,12 @@ def privacy_evidence(plan: AnyPlan, subject: Subject) -> Evidence:
         "sample_rate": plan.sample_rate,
         "steps": plan.steps,
         "max_grad_norm": plan.clip,
-        "adjacency": "add-or-remove-one",
+        "adjacency": accounting.ADJACENCY,
         "unit": "row",
-        "accountant": "pld",
-        "second_opinion": {
-            "accountant": "rdp",
-            "epsilon": accounting.epsilon(plan.events, plan.delta, "rdp"),
-        },
+        "accountant": accounting.claimant(plan.events),
+        **({"second_opinion": second} if second else {}),  # where nobody else can, it is unmeasured
+        "epsilon_at": accounting.epsilon_at(plan.events, plan.delta),
+        "curve": [list(point) for point in accounting.curve(plan.events, plan.delta)],
         "events": plan.events,
     }
     return Evidence("privacy", subject, values, stamp(accounting.how(plan.events)), "public")

@@ -1,0 +1,166 @@
+"""The recomputed epsilon: the tightest that can, at every delta that is stated, along the whole curve; and soon."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pellucid.bundle import Bundle
+from pellucid.check.verify import verify_bundle
+from pellucid.privacy import accounting
+
+SELECTION = {
+    "kind": "repeat_and_select",
+    "events": [{"kind": "poisson_gaussian", "sample_rate": "0.01", "noise_multiplier": "1.1", "count": 100}],
+    "mean": "10",
+    "shape": "0",
+    "count": 1,
+}
+
+
+@pytest.fixture
+def alone(values: Any) -> dict[str, Any]:
+    """Privacy evidence that no training and no data set bind."""
+    return {"privacy": values["privacy"]}
+
+
+def check(make: Callable[..., Bundle], maker: Any, values: Any) -> Any:
+    result = verify_bundle(make(values), [maker.owner.verifier])
+    return next(check for check in result.checks if check.name == "epsilon"), result.epsilon
+
+
+def claim(alone: Any, events: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    values = copy.deepcopy(alone["privacy"])
+    adjacency = more.get("adjacency", "add-or-remove-one")
+    values |= {
+        "events": events,
+        "steps": sum(event["count"] for event in events),
+        "epsilon": accounting.epsilon(events, 1e-5, adjacency=adjacency),
+        "accountant": accounting.claimant(events, adjacency),
+        "second_opinion": accounting.second_opinion(events, 1e-5, adjacency),
+    }
+    return {"privacy": {**values, **more}}
+
+
+def test_where_one_accountant_alone_can_the_claim_is_his_and_there_is_no_second_opinion(make, maker, alone):
+    values = claim(alone, [SELECTION])
+    found, epsilon = check(make, maker, values)
+    assert (found.status, epsilon.pld, epsilon.rdp) == ("pass", None, values["privacy"]["epsilon"])
+    assert "no second opinion" in found.detail
+    for changes in ({"accountant": "pld"}, {"second_opinion": {"accountant": "pld", "epsilon": 9.0}}):
+        found, _ = check(make, maker, {"privacy": {**values["privacy"], **changes}})
+        assert (found.status, "compose these events" in found.detail) == ("fail", True)
+
+
+def test_a_claim_by_the_looser_accountant_below_the_tighter_one_fails(make, maker, alone, epsilons):
+    for accountant in ("pld", "rdp"):
+        values = {**alone["privacy"], "accountant": accountant, "epsilon": epsilons[0] - 3e-6, "second_opinion": None}
+        assert check(make, maker, {"privacy": values})[0].status == "fail"
+        values["epsilon"] = epsilons[0]
+        assert check(make, maker, {"privacy": values})[0].status == "pass"
+
+
+def test_what_is_claimed_for_replacing_one_is_recomputed_for_it(make, maker, alone, values):
+    replaced = claim(alone, values["privacy"]["events"], adjacency="replace-one")
+    assert replaced["privacy"]["epsilon"] > values["privacy"]["epsilon"]
+    assert check(make, maker, replaced)[0].status == "pass"
+    replaced["privacy"]["epsilon"] = values["privacy"]["epsilon"]
+    assert check(make, maker, replaced)[0].status == "fail"
+
+
+def test_events_that_no_accountant_can_compose_together_fail(make, maker, alone):
+    cut = {"kind": "truncated_poisson_gaussian", "sample_rate": "0.01", "noise_multiplier": "1.1"}
+    values = {**alone["privacy"], "events": [SELECTION, {**cut, "units": 100, "most": 5, "count": 99}]}
+    found, _ = check(make, maker, {"privacy": values})
+    assert (found.status, "no accountant" in found.detail) == ("fail", True)
+
+
+def test_epsilon_at_every_stated_delta_is_recomputed(make, maker, alone):
+    events = alone["privacy"]["events"]
+    at = accounting.epsilon_at(events, 1e-5)
+    assert list(at) == ["1e-05", "1e-06", "1e-07", "1e-08"]
+    assert list(at.values()) == [accounting.epsilon(events, float(delta)) for delta in at] == sorted(at.values())
+    assert check(make, maker, {"privacy": {**alone["privacy"], "epsilon_at": at}})[0].status == "pass"
+    for stated in ({**at, "1e-07": at["1e-07"] - 3e-6}, {"1e-05": "1"}, {"x": 1.0}, {"0": 1.0}, {"nan": 9.0}, {}, [1]):
+        found, _ = check(make, maker, {"privacy": {**alone["privacy"], "epsilon_at": stated}})
+        assert found.status == "fail"
+
+
+def test_the_curve_is_recomputed_at_every_point(make, maker, alone):
+    events, epsilon = alone["privacy"]["events"], alone["privacy"]["epsilon"]
+    curve = [list(point) for point in accounting.curve(events, 1e-5)]
+    assert len(curve) == accounting.CURVE_POINTS
+    assert curve[0][0] == 0
+    assert [point[1] for point in curve] == sorted((point[1] for point in curve), reverse=True)
+    above = min(point for point in curve if point[0] >= epsilon)
+    below = max(point for point in curve if point[0] < epsilon)
+    assert above[1] <= 1.001e-5 <= 1.001 * below[1]
+    assert check(make, maker, {"privacy": {**alone["privacy"], "curve": curve}})[0].status == "pass"
+    lower = copy.deepcopy(curve)
+    lower[7][1] *= 0.99
+    bent = ([*curve[:3], curve[2]], [], "x", [[0.0]], [[0.0, "1"]], [[-1.0, 1.0]], [[float(10**9), 0.0]] * 2, lower)
+    for stated in bent:
+        found, _ = check(make, maker, {"privacy": {**alone["privacy"], "curve": stated}})
+        assert found.status == "fail"
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "laplace", "selection"])
+def test_the_curve_of_other_kinds_goes_through_their_claim(kind):
+    events = {
+        "gaussian": [{"kind": "gaussian", "noise_multiplier": "3", "count": 4}],
+        "laplace": [{"kind": "laplace", "noise_multiplier": "9", "count": 12}],
+        "selection": [SELECTION],
+    }[kind]
+    claim = accounting.epsilon(events, 1e-5)
+    (at,) = accounting.deltas_at(events, [claim])
+    assert at <= 1e-5 * (1 + 1e-6)
+    (before,) = accounting.deltas_at(events, [claim - 3e-4])
+    assert before > 1e-5
+
+
+def test_a_recomputation_that_was_done_before_needs_no_accountant(make, maker, alone, tmp_path: Path):
+    """Two fresh processes verify one bundle: the second loads neither the library nor numpy."""
+    events = alone["privacy"]["events"]
+    curve = [list(point) for point in accounting.curve(events, 1e-5)]
+    full = {"epsilon_at": accounting.epsilon_at(events, 1e-5), "curve": curve}
+    path = tmp_path / "bundle.json"
+    path.write_bytes(make({"privacy": {**alone["privacy"], **full}}).to_bytes())
+    script = (
+        "import json, os, sys\n"
+        "from pellucid.check.verify import verify_file\n"
+        "from pellucid.keys import VerifyKey\n"
+        f"found = verify_file({str(path)!r}, [VerifyKey.parse({maker.owner.verifier.line!r})])\n"
+        "print(found.ok, found.epsilon, 'dp_accounting' in sys.modules, 'numpy' in sys.modules)\n"
+    )
+    folders = {"XDG_CACHE_HOME": str(tmp_path / "c"), "XDG_STATE_HOME": str(tmp_path / "s")}
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ, **folders}
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert found[0][0] == found[1][0] == "True"
+    assert found[0][1:-2] == found[1][1:-2]
+    assert (found[0][-2:], found[1][-2:]) == (["True", "True"], ["False", "False"])
+    # a planted answer is not believed: every entry says epsilon 0 now
+    for entry in (tmp_path / "c").rglob("*.json"):
+        kept = json.loads(entry.read_text())
+        entry.write_text(json.dumps({**kept, "numbers": [(0.0).hex() for _ in kept["numbers"]]}))
+    bent = tmp_path / "bent.json"
+    bent.write_bytes(make({"privacy": {**alone["privacy"], "epsilon": 0.01}}).to_bytes())
+    done = subprocess.run(
+        [sys.executable, "-c", script.replace(str(path), str(bent))],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **folders},
+    )
+    assert done.stdout.startswith("False")
