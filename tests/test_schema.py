@@ -124,6 +124,12 @@ def test_bins_may_stand_under_scale_too() -> None:
         ('type = "integer"\nbounds = [17', 'type = "int"\nbounds = [17', "columns.age.type"),
         ("missing = { fill = 40 }", "missing = { fill = 400 }", "columns.age.missing.fill"),
         ("missing = { fill = 40 }", 'missing = "drop"', "columns.age.missing"),
+        ("bounds = [17, 90]", "bounds = [17, 90]\nreference = 16", "columns.age.reference"),
+        ("bounds = [17, 90]", 'bounds = [17, 90]\nreference = "40"', "columns.age.reference"),
+        ("bounds = [17, 90]", "bounds = [17, 90]\nreference = true", "columns.age.reference"),
+        ('["Female", "Male"]', '["Female", "Male"]\nreference = "male"', "columns.gender.reference"),
+        ('type = "identifier"', 'type = "identifier"\nreference = 0', "columns.id.reference"),
+        ('type = "boolean"', 'type = "boolean"\nreference = 1', "columns.loan.reference"),
         ('scale = "log"', 'scale = "cubic"', "columns.income.scale"),
         ("bins = [20, 40]", "bins = [40, 20]", "columns.hours.scale"),
         ("bins = [20, 40]", "bins = [20, 400]", "columns.hours.scale"),
@@ -154,6 +160,21 @@ def test_a_syntax_error_names_line_and_column() -> None:
 def test_an_unknown_key_names_the_nearest() -> None:
     with pytest.raises(BadFile, match='did you mean "purposes"'):
         Schema.parse(GOOD.replace("purposes", "purpose"))
+
+
+def test_a_reference_is_declared_a_column_and_changes_no_digest_where_there_is_none() -> None:
+    plain = Schema.parse(GOOD)
+    assert all("reference" not in column for column in plain.document()["columns"].values())
+    schema = Schema.parse(
+        GOOD.replace("bins = [20, 40]", "bins = [20, 40]\nreference = 38").replace(
+            '["Female", "Male"]', '["Female", "Male"]\nreference = "Male"'
+        )
+    )
+    assert schema.document()["columns"]["hours"]["reference"] == 38
+    assert Schema.from_document(schema.document(), where="again") == schema
+    assert schema.digest != plain.digest
+    codes = Encoding.of(schema, ["age", "hours", "gender"]).codes
+    assert [code.reference for code in codes] == [None, 38, "Male"]
 
 
 def test_missing_files_and_other_bytes_are_bad_files(tmp_path: Path) -> None:

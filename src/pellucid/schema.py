@@ -107,6 +107,8 @@ class Column:
         categories: Admissible values of a ``category``.
         scale: ``linear``, ``log``, or the inner edges of bins.
         missing: ``refuse``, ``category``, or ``{"fill": value}``.
+        reference: What an explanation compares a value of this column with: most often the usual one. None where
+            nothing is declared.
     """
 
     name: str
@@ -116,13 +118,15 @@ class Column:
     categories: tuple[str, ...] = ()
     scale: str | tuple[float, ...] = "linear"
     missing: str | Mapping[str, float | str | bool] = "refuse"
+    reference: float | str | bool | None = None
 
     def record(self) -> dict[str, Any]:
-        """The column as JSON, defaults included."""
+        """The column as JSON, defaults included; but ``reference``, which is there only where it is declared."""
         return {
             "type": self.type,
             "sensitivity": self.sensitivity,
             "missing": self.missing if isinstance(self.missing, str) else dict(self.missing),
+            **({} if self.reference is None else {"reference": self.reference}),
             **({"categories": list(self.categories)} if self.categories else {}),
             **(
                 {
@@ -302,7 +306,7 @@ class Code:
 
     ``how`` is ``linear`` (bounds to [-1, 1]), ``log`` (log1p above the lower bound, to [-1, 1]), ``bins`` (one
     indicator a bin, the lower edge inside), ``onehot`` (one a category) or ``boolean`` (0 or 1). With
-    ``missing = "category"`` one more indicator follows.
+    ``missing = "category"`` one more indicator follows. ``fill`` and ``reference`` are values as they are declared.
     """
 
     column: str
@@ -315,6 +319,7 @@ class Code:
     categories: tuple[str, ...] = ()
     missing: bool = False
     fill: float | str | bool | None = None
+    reference: float | str | bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,34 +358,36 @@ class Encoding:
 
 def _code(column: Column) -> Code:
     missing = column.missing == "category"
-    fill = column.missing["fill"] if isinstance(column.missing, Mapping) else None
     extra = (f"{column.name}={MISSING}",) if missing else ()
-    if column.type == "category":
-        labels = tuple(f"{column.name}={value}" for value in column.categories)
-        return Code(
-            column.name,
-            "onehot",
-            len(labels) + len(extra),
-            labels + extra,
-            categories=column.categories,
-            missing=missing,
-            fill=fill,
-        )
-    if column.type == "boolean":
-        return Code(column.name, "boolean", 1 + len(extra), (column.name, *extra), missing=missing, fill=fill)
     low, high = column.bounds or (0.0, 1.0)
-    if isinstance(column.scale, tuple):
-        edges = column.scale
+    edges: tuple[float, ...] = ()
+    if column.type == "category":
+        how, labels = "onehot", tuple(f"{column.name}={value}" for value in column.categories)
+    elif column.type == "boolean":
+        how, labels = "boolean", (column.name,)
+    elif isinstance(column.scale, tuple):
+        how, edges = "bins", column.scale
         ends = (-math.inf, *edges, math.inf)
         labels = tuple(f"{column.name} in [{a:g}, {b:g})" for a, b in itertools.pairwise(ends))
-        return Code(
-            column.name, "bins", len(labels) + len(extra), labels + extra, low, high, edges, missing=missing, fill=fill
-        )
-    return Code(column.name, column.scale, 1 + len(extra), (column.name, *extra), low, high, missing=missing, fill=fill)
+    else:
+        how, labels = column.scale, (column.name,)
+    return Code(
+        column.name,
+        how,
+        len(labels) + len(extra),
+        labels + extra,
+        low,
+        high,
+        edges,
+        column.categories,
+        missing,
+        column.missing["fill"] if isinstance(column.missing, Mapping) else None,
+        column.reference,
+    )
 
 
 def _column(name: str, table: _Table) -> Column:
-    table.only({"type", "bounds", "categories", "scale", "bins", "sensitivity", "missing"})
+    table.only({"type", "bounds", "categories", "scale", "bins", "sensitivity", "missing", "reference"})
     kind = table.choice("type", TYPES)
     sensitivity = table.choice("sensitivity", SENSITIVITIES)
     if kind == "identifier" and sensitivity != "identifier":
@@ -407,9 +414,15 @@ def _column(name: str, table: _Table) -> Column:
             raise BadFile("list every category once, at least two", where=table.at("categories"))
     elif "categories" in table.content:
         raise BadFile(f"a {kind} column has no categories", where=table.at("categories"))
-    return Column(
-        name, kind, sensitivity, bounds, categories, _scale(table, bounds), _missing(table, kind, bounds, categories)
-    )
+    reference = table.get("reference", None)
+    if reference is not None and not _admissible(reference, kind, bounds, categories):
+        raise BadFile(
+            "the reference must itself be admissible in the column",
+            where=table.at("reference"),
+            fix="declare a value, such as 0 or a category, that explanations compare everybody with",
+        )
+    missing = _missing(table, kind, bounds, categories)
+    return Column(name, kind, sensitivity, bounds, categories, _scale(table, bounds), missing, reference)
 
 
 def _rows(head: _Table, unit: str, units: int) -> tuple[int | None, int | None]:
@@ -464,16 +477,17 @@ def _missing(
     if missing in ("refuse", "category"):
         return str(missing)
     if isinstance(missing, dict) and set(missing) == {"fill"}:
-        fill = missing["fill"]
-        fits = (
-            (bounds is not None and _is_number(fill) and bounds[0] <= fill <= bounds[1])
-            or fill in categories
-            or (kind == "boolean" and isinstance(fill, bool))
-        )
-        if fits:
-            return {"fill": fill}
+        if _admissible(missing["fill"], kind, bounds, categories):
+            return {"fill": missing["fill"]}
         raise BadFile("the fill must itself be admissible in the column", where=table.at("missing.fill"))
     raise BadFile('missing must be "refuse", "category" or { fill = 40 }', where=table.at("missing"))
+
+
+def _admissible(value: Any, kind: str, bounds: tuple[float, float] | None, categories: tuple[str, ...]) -> bool:
+    """Whether a value could stand in a column that is declared so."""
+    if bounds is not None:
+        return _is_number(value) and bounds[0] <= value <= bounds[1]
+    return value in categories if kind == "category" else kind == "boolean" and isinstance(value, bool)
 
 
 def _is_number(value: Any) -> bool:

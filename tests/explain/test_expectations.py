@@ -20,11 +20,11 @@ from torch import nn
 from pellucid.check import ReleasePolicy, judge, verdict
 from pellucid.errors import BadData, BadFile, UnsupportedModel
 from pellucid.evidence import Estimate, Subject
-from pellucid.explain import attribute, permute_columns, public_rows
+from pellucid.explain import Background, Fields, attribute, estimate_shapley, permute_columns, public_rows
 from pellucid.explain.directions import POINTS, course, declared_points, lift
 from pellucid.explain.expectations import UNDECIDED, UNUSED, HeldOut, hold, shares
 from pellucid.explain.expected import KINDS, Expectations, Limit, Monotone, Proxy, Sign
-from pellucid.explain.outcomes import Outcome, Outcomes
+from pellucid.explain.outcomes import BACKGROUND, EXPLAINED, WALKS, Outcome, Outcomes
 from pellucid.explain.proxies import guess, partial_correlation
 from pellucid.schema import Encoding, Schema
 from pellucid.train.encode import encode_features
@@ -48,7 +48,7 @@ type = "category"
 categories = ["a", "b", "c"]
 sensitivity = "special"
 """
-SCHEMA = Schema.parse(
+TEXT = (
     HEAD
     + """
 [columns.age]
@@ -79,6 +79,7 @@ type = "text"
 sensitivity = "personal"
 """
 )
+SCHEMA = Schema.parse(TEXT)
 ENCODING = Encoding.of(SCHEMA)  # age 1, income 1, debt 4 + 1, job 3, member 1 + 1
 PUBLIC = public_rows(ENCODING, 200)
 SUBJECT = Subject("credit-risk@1", "0" * 64)
@@ -194,13 +195,13 @@ def test_the_digest_is_of_what_is_expected_not_of_its_blanks() -> None:
         ("[[expct]]\nid = 'a'", 'did you mean "expect"', "e.toml: expct"),
         ("clas = 'no'\n[[expect]]\nid = 'a'", 'did you mean "class"', "e.toml: clas"),
         ("class = 'yse'\nEXPECT", 'did you mean "yes"', "e.toml: class"),
-        ("class = true\nEXPECT", "not a text", "e.toml: class"),
+        ("class = true\nEXPECT", "must be a text", "e.toml: class"),
         ("EXPECT\nEXPECT", "stands twice", "e.toml: expect[it]"),
         ("EXPECT\nbecuase = 'x'", 'did you mean "because"', "e.toml: expect[it].becuase"),
         ("EXPECT\nsign = {column = 'job', category = 'x', is = 'positive'}", "exactly one of", "e.toml: expect[it]"),
         ("[[expect]]\nid = 'a'\nbecause = 'b'", "exactly one of", "e.toml: expect[a]"),
-        ("[[expect]]\nid = 'a'\nbecause = ' '", "not a text", "e.toml: expect[a].because"),
-        ("[[expect]]\nid = 7", "not a text", "e.toml: expect[1].id"),
+        ("[[expect]]\nid = 'a'\nbecause = ' '", "must be a text", "e.toml: expect[a].because"),
+        ("[[expect]]\nid = 7", "must be a text", "e.toml: expect[1].id"),
         ("[[expect]]\nid = 'A B'\nbecause = 'b'", "an id is made of", "e.toml: expect[A B].id"),
         ("[[expect]]\nid = 'a'\nbecause = 'b'\nbounded = 3", "must be a table", "e.toml: expect[a].bounded"),
         ("[[expect]]\nid = 'a'\nbecause = nan", "nan and inf are not numbers", ""),
@@ -220,15 +221,15 @@ def test_a_wrong_file_is_refused_and_the_error_names_the_place_and_the_nearest_k
     ("kind", "about", "says", "key"),
     [
         ("bounded", {"column": "jb", "at_most": 0.5}, 'no column "jb"; did you mean "job"', "column"),
-        ("bounded", {"column": "job", "at_most": "0.5"}, "not a number", "at_most"),
-        ("bounded", {"column": "job", "at_most": True}, "not a number", "at_most"),
+        ("bounded", {"column": "job", "at_most": "0.5"}, "is a text, and a number is needed", "at_most"),
+        ("bounded", {"column": "job", "at_most": True}, "no number", "at_most"),
         ("bounded", {"column": "job", "at_most": 30}, "from 0 to 1", "at_most"),
-        ("bounded", {"column": "job"}, "missing", "at_most"),
+        ("bounded", {"column": "job"}, "this number is missing", "at_most"),
         ("bounded", {"column": "job", "at_mots": 0.5}, 'did you mean "at_most"', "at_mots"),
-        ("bounded", {"column": "job", "at_most": 0.5, "by": "auc"}, "unknown key", "by"),
+        ("bounded", {"column": "job", "at_most": 0.5, "by": "auc"}, "is not one of attribution, shapley", "by"),
         ("bounded", {"column": "loan", "at_most": 0.5}, "is the target", "column"),
         ("bounded", {"column": "note", "at_most": 0.5}, "is text", "column"),
-        ("bounded", {"column": 3, "at_most": 0.5}, "not a text", "column"),
+        ("bounded", {"column": 3, "at_most": 0.5}, "must be a text", "column"),
         ("irrelevant", {"column": "job", "at_most": 0.1, "by": "auk"}, 'did you mean "auc"', "by"),
         ("irrelevant", {"column": "job", "at_most": 0.1, "by": "auc", "rows": "public"}, "needs people", "rows"),
         ("monotone", {"column": "age", "direction": "incresing"}, 'did you mean "increasing"', "direction"),
@@ -237,7 +238,7 @@ def test_a_wrong_file_is_refused_and_the_error_names_the_place_and_the_nearest_k
         ("monotone", {"column": "age", "direction": "increasing", "tolerance": 10**400}, "from 0", "tolerance"),
         ("sign", {"column": "job", "category": "q", "is": "positive"}, '"q" is not one of x, y, z', "category"),
         ("sign", {"column": "age", "category": "x", "is": "positive"}, "is integer", "column"),
-        ("sign", {"column": "member", "category": True, "is": "positive"}, "not a text", "category"),
+        ("sign", {"column": "member", "category": True, "is": "positive"}, "must be a text", "category"),
         ("proxy", {"of": "gender"}, "without a limit", "at_most_auc"),
         ("proxy", {"of": "gender", "at_most_auc": 0.4}, "from 0.5 to 1", "at_most_auc"),
         ("proxy", {"of": "gender", "category": "Mael", "use_at_most": 0.1}, 'did you mean "Male"', "category"),
@@ -405,6 +406,27 @@ def test_the_measured_share_and_drop_are_those_of_attribution_and_importance(hel
     assert share.value == pytest.approx(sizes["income"] / sum(sizes.values()), rel=1e-9)
     drop = asked(MODEL, "irrelevant", held, column="income", at_most=0.5, by="auc").measured["drop_in_auc"]
     assert drop == permute_columns(MODEL, held.x, held.y, ENCODING).columns["income"]
+
+
+def test_a_share_by_shapley_is_that_of_the_values_and_does_not_depend_on_a_reference(held: HeldOut) -> None:
+    found = asked(MODEL, "bounded", held, column="income", at_most=0.5, by="shapley")
+    background = Background(held.x[-BACKGROUND:], public=False, source="held-out rows")
+    values = estimate_shapley(MODEL, held.x[:EXPLAINED], background, Fields.of(ENCODING), walks=WALKS, seed=0)
+    assert found.measured["share"] == shares(values)["income"]
+    moved = Encoding.of(Schema.parse(TEXT.replace('scale = "log"', 'scale = "log"\nreference = 0')))
+    again = hold(MODEL, one("bounded", column="income", at_most=0.5, by="shapley"), moved, held)
+    assert again.items[0].measured == found.measured
+    assert "baseline" not in again.how()
+    assert "share_by_shapley" in again.how()
+
+
+def test_a_share_by_attribution_starts_from_the_declared_reference_and_says_so(held: HeldOut) -> None:
+    moved = Encoding.of(Schema.parse(TEXT.replace('scale = "log"', 'scale = "log"\nreference = 0')))
+    found = hold(MODEL, one("bounded", column="income", at_most=0.5), moved, held)
+    sizes = attribute(MODEL, held.x, moved).magnitude()
+    assert found.items[0].measured["share"].value == pytest.approx(sizes["income"] / sum(sizes.values()), rel=1e-9)
+    assert found.items[0].measured != asked(MODEL, "bounded", held, column="income", at_most=0.5).measured
+    assert found.how()["baseline"].startswith("declared reference: income = 0")
 
 
 def test_the_interval_of_a_share_is_that_of_the_bootstrap(held: HeldOut) -> None:

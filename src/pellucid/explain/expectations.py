@@ -19,17 +19,22 @@ from pellucid.errors import BadData, UnknownName, UnsupportedModel
 from pellucid.evidence import Estimate
 from pellucid.explain import proxies
 from pellucid.explain.attribution import Attribution, attribute
+from pellucid.explain.background import Background
 from pellucid.explain.directions import course, lift
 from pellucid.explain.expected import Expectation, Expectations, Limit, Monotone, Proxy, Sign
 from pellucid.explain.fairness import group_names
+from pellucid.explain.fields import Fields
 from pellucid.explain.importance import Importance, permute_columns
 from pellucid.explain.inputs import check_rows
 from pellucid.explain.intervals import MINIMUM_CELL, Z
 from pellucid.explain.model import frozen, outputs, pick
-from pellucid.explain.outcomes import PUBLIC, Outcome, Outcomes, Status
+from pellucid.explain.outcomes import BACKGROUND, EXPLAINED, PUBLIC, WALKS, Outcome, Outcomes, Status
 from pellucid.explain.predictions import check_labels
 from pellucid.explain.probe import public_rows
+from pellucid.explain.reference import reference_words
+from pellucid.explain.shapley import ShapleyValues
 from pellucid.explain.steady import steady
+from pellucid.explain.walks import estimate_shapley
 from pellucid.schema import MISSING, Encoding
 
 __all__ = ["HeldOut", "hold", "shares"]
@@ -76,25 +81,26 @@ def hold(
             names none.
     """
     asking = _Asking(model, expectations, encoding, held, seed)
-    return Outcomes(tuple(asking.test(item) for item in expectations.items), expectations, seed)
+    found = tuple(asking.test(item) for item in expectations.items)
+    return Outcomes(found, expectations, seed, reference_words(encoding))
 
 
-def shares(attribution: Attribution) -> dict[str, Estimate]:
+def shares(found: Attribution | ShapleyValues) -> dict[str, Estimate]:
     """Each column's share of all attribution, with the 95 % interval of a ratio over rows; at least two rows.
 
     Raises:
         BadData: Nothing was attributed to any column, so that there is nothing to have a share of.
     """
-    sizes = np.abs(attribution.rows)
+    sizes = np.abs(found.rows)
     whole = sizes.sum(axis=1)
     if not whole.any():
         raise BadData("the model's answers do not depend on any column", where="attribution")
-    found = {}
-    for name, column in zip(attribution.columns, sizes.T, strict=True):
+    parts = {}
+    for name, column in zip(found.fields.names, sizes.T, strict=True):
         share = float(column.mean() / whole.mean())
         half = Z * float((column - share * whole).std(ddof=1)) / (len(whole) ** 0.5 * float(whole.mean()))
-        found[name] = Estimate(share, max(0.0, share - half), min(1.0, share + half), attribution.n)
-    return found
+        parts[name] = Estimate(share, max(0.0, share - half), min(1.0, share + half), found.n)
+    return parts
 
 
 class _Asking:
@@ -115,7 +121,7 @@ class _Asking:
                 fix='name the class that is meant at the top of the file: class = "…"',
             )
         pick(found, outcome)
-        self._attributed: dict[bool, Attribution] = {}
+        self._attributed: dict[tuple[str, bool], Attribution | ShapleyValues] = {}
         self._outcome = outcome
         self._target = outcome if found.ndim == 2 else None
         self._flip = found.ndim == 1 and outcome == 0
@@ -184,10 +190,10 @@ class _Asking:
             drop = self._importance.columns[about.column]
             return _decided(item, _beyond([drop], about.at_most), {"drop_in_auc": drop}, people=True)
         rows = self._public if held is None else held.x
-        attribution = self._attributions(rows, public=not people)
-        if not attribution.rows.any():
+        found = self._attributions(rows, about.by, public=not people)
+        if not found.rows.any():
             return Outcome(item, "met", reason="the model's answers do not depend on any column", people=people)
-        share = shares(attribution)[about.column]
+        share = shares(found)[about.column]
         return _decided(item, _beyond([share], about.at_most), {"share": share}, people=people)
 
     def _proxy(self, item: Expectation, about: Proxy) -> Outcome:
@@ -227,12 +233,28 @@ class _Asking:
         held = self._people()
         return permute_columns(self._model, held.x, held.y, self._encoding, seed=self._seed)
 
-    def _attributions(self, rows: Tensor, *, public: bool) -> Attribution:
-        if public not in self._attributed:
-            self._attributed[public] = attribute(
-                self._model, rows, self._encoding, target=self._outcome, seed=self._seed, public=public
+    def _attributions(self, rows: Tensor, by: str, *, public: bool) -> Attribution | ShapleyValues:
+        if (by, public) not in self._attributed:
+            self._attributed[by, public] = (
+                self._shapley(rows, public=public)
+                if by == "shapley"
+                else attribute(self._model, rows, self._encoding, target=self._outcome, seed=self._seed, public=public)
             )
-        return self._attributed[public]
+        return self._attributed[by, public]
+
+    def _shapley(self, rows: Tensor, *, public: bool) -> ShapleyValues:
+        """Shapley values of the first rows relative to the last ones, of people as of public rows."""
+        source = "made from the declared schema" if public else "held-out rows"
+        return estimate_shapley(
+            self._model,
+            rows[:EXPLAINED],
+            Background(rows[-BACKGROUND:], public=public, source=source),
+            Fields.of(self._encoding),
+            walks=WALKS,
+            seed=self._seed,
+            target=self._outcome,
+            public=public,
+        )
 
 
 def _decided(

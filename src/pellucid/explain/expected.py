@@ -20,7 +20,8 @@ __all__ = ["KINDS", "Expectation", "Expectations", "Limit", "Monotone", "Proxy",
 
 DIRECTIONS: Final = ("increasing", "decreasing")
 SIGNS: Final = ("positive", "negative")
-MEASURES: Final = ("attribution", "auc")
+SHARES: Final = ("attribution", "shapley")
+MEASURES: Final = (*SHARES, "auc")
 PLACES: Final = ("held-out", "public")
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
@@ -56,7 +57,8 @@ class Limit:
     Attributes:
         column: The column.
         at_most: In [0, 1].
-        by: ``attribution``, the share of all attribution, or ``auc``, the drop in AUC when the column is permuted.
+        by: ``attribution``, the share of all attribution; ``shapley``, the share of all Shapley values; or ``auc``, the
+            drop in AUC when the column is permuted.
         rows: ``held-out`` people, or ``public`` rows made from the schema.
     """
 
@@ -168,8 +170,10 @@ class _Part:
 
     def text(self, key: str) -> str:
         value = self.content.get(key)
+        if value is None:
+            raise self.bad(key, "this is missing")
         if not isinstance(value, str) or not value.strip():
-            raise self.bad(key, "this is missing or not a text")
+            raise self.bad(key, "this must be a text, and not an empty one")
         return value
 
     def choice(self, key: str, known: tuple[str, ...], default: str | None = None) -> str:
@@ -182,8 +186,12 @@ class _Part:
 
     def number(self, key: str, low: float, high: float, default: float | None = None) -> float:
         value = self.content.get(key, default)
+        if value is None:
+            raise self.bad(key, "this number is missing", f"write {key} = a number from {low:g} to {high:g}")
+        if isinstance(value, str):
+            raise self.bad(key, "this is a text, and a number is needed", f"write {key} = … without quotes")
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.bad(key, "this is missing or not a number")
+            raise self.bad(key, "this is no number")
         if not low <= value <= high:
             raise self.bad(key, f"this must be from {low:g} to {high:g}")
         return float(value)
@@ -223,8 +231,8 @@ def _irrelevant(part: _Part) -> Limit:
 
 
 def _bounded(part: _Part) -> Limit:
-    rows = part.choice("rows", PLACES, "held-out")
-    return Limit(part.column("column").name, part.number("at_most", 0, 1), "attribution", rows)
+    by, rows = part.choice("by", SHARES, "attribution"), part.choice("rows", PLACES, "held-out")
+    return Limit(part.column("column").name, part.number("at_most", 0, 1), by, rows)
 
 
 def _proxy(part: _Part) -> Proxy:
@@ -244,7 +252,7 @@ def _proxy(part: _Part) -> Proxy:
 KINDS: Final[Mapping[str, tuple[set[str], Callable[[_Part], About]]]] = {
     "monotone": ({"column", "direction", "tolerance"}, _monotone),
     "irrelevant": ({"column", "at_most", "by", "rows"}, _irrelevant),
-    "bounded": ({"column", "at_most", "rows"}, _bounded),
+    "bounded": ({"column", "at_most", "by", "rows"}, _bounded),
     "sign": ({"column", "category", "is"}, _sign),
     "proxy": ({"of", "category", "at_most_auc", "use_at_most"}, _proxy),
 }

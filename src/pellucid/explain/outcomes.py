@@ -9,12 +9,15 @@ from typing import Any, Final, Literal
 from pellucid.evidence import Coverage, Estimate, Evidence, Subject, Tier
 from pellucid.explain import proxies
 from pellucid.explain.directions import POINTS
-from pellucid.explain.expected import About, Expectation, Expectations
+from pellucid.explain.expected import About, Expectation, Expectations, Limit
 from pellucid.explain.intervals import versions
 
-__all__ = ["PUBLIC", "Outcome", "Outcomes", "Status"]
+__all__ = ["BACKGROUND", "EXPLAINED", "PUBLIC", "WALKS", "Outcome", "Outcomes", "Status"]
 
 PUBLIC: Final = 2000  # rows made from the schema
+EXPLAINED: Final = 1000  # rows whose Shapley values are estimated
+BACKGROUND: Final = 100  # rows they are relative to
+WALKS: Final = 8  # pairs of walks for each
 Status = Literal["met", "not met", "unmeasured"]
 
 
@@ -55,11 +58,19 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """What became of every expectation of a file, in its order."""
+    """What became of every expectation of a file, in its order.
+
+    Attributes:
+        items: One an expectation.
+        asked: The file.
+        seed: Public.
+        baseline: What attributions start from, in words.
+    """
 
     items: tuple[Outcome, ...]
     asked: Expectations
     seed: int
+    baseline: str
 
     def count(self, status: Status) -> int:
         """How many have that status."""
@@ -92,8 +103,16 @@ class Outcomes:
                 "individual conditional expectation (Goldstein et al. 2015) of rows made from the declared schema, at "
                 f"every declared category or bin, or at {POINTS} values evenly spaced on the declared scale"
             )
-        if kinds & {"irrelevant", "bounded"}:
+        limits = {item.expectation.about.by for item in self.items if isinstance(item.expectation.about, Limit)}
+        if "attribution" in limits:
             found["share"] = "mean |integrated gradients| of the column over that of all columns, ratio estimator"
+            found["baseline"] = self.baseline
+        if "shapley" in limits:
+            found["share_by_shapley"] = (
+                f"the same of interventional Shapley values by {WALKS} pairs of walks: at most {EXPLAINED} rows, "
+                f"relative to {BACKGROUND} others; the noise of the walks counts as size"
+            )
+        if "auc" in limits:
             found["drop_in_auc"] = "permutation importance, held-out split"
         if "proxy" in kinds:
             found["proxy"] = dict(proxies.how(self.seed))

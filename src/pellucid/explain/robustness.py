@@ -22,6 +22,7 @@ from pellucid.explain.intervals import ROUNDING, rate, versions
 from pellucid.explain.model import CHUNK, answered, device_of, fitting, frozen, outputs, untouched
 from pellucid.explain.predictions import Predictions, predict
 from pellucid.explain.ranking import AUC_ROUNDING, auc, macro_auc, publish_auc
+from pellucid.explain.reference import code_of
 from pellucid.schema import Code, Encoding
 
 __all__ = ["Performance", "Robustness", "fgsm", "measure_robustness", "missing_code", "pgd"]
@@ -233,34 +234,28 @@ def pgd(
 def missing_code(code: Code) -> Tensor:
     """(width,) what stands in a row for an unknown value of a column, as far as the schema says.
 
-    That is the declared code of a missing value, else the declared fill, else the middle of the range (a boolean: one
-    half; a category: equal parts of each, the one point that prefers none).
+    That is the declared code of a missing value, else the declared fill, else the declared reference, else the middle
+    of the range (a boolean: one half; a category: equal parts of each, the one point that prefers none).
     """
-    found = torch.zeros(code.width, dtype=torch.float32)
     if code.missing:
-        found[-1] = 1.0
-    elif code.how == "onehot":
+        return torch.eye(code.width, dtype=torch.float32)[-1]
+    known = code.reference if code.fill is None else code.fill
+    if known is not None:
+        return code_of(code, known)
+    found = torch.zeros(code.width, dtype=torch.float32)
+    if code.how in ("onehot", "bins"):
         found[:] = 1 / code.width
-        if isinstance(code.fill, str):
-            found = torch.eye(code.width, dtype=torch.float32)[code.categories.index(code.fill)]
-    elif code.how == "bins":
-        found[:] = 1 / code.width
-        if code.fill is not None:
-            number = int(np.searchsorted(code.edges, float(code.fill), side="right"))
-            found = torch.eye(code.width, dtype=torch.float32)[number]
     elif code.how == "boolean":
-        found[0] = 0.5 if code.fill is None else float(code.fill)
-    elif code.fill is not None:
-        span = code.high - code.low
-        above = float(code.fill) - code.low
-        found[0] = 2 * (above / span if code.how == "linear" else np.log1p(above) / np.log1p(span)) - 1
+        found[0] = 0.5
     return found
 
 
 def _replaced(code: Code) -> str:
     if code.missing:
         return "declared code of a missing value"
-    return "declared fill" if code.fill is not None else "middle of the declared range, or equal parts"
+    if code.fill is not None:
+        return "declared fill"
+    return "middle of the declared range, or equal parts" if code.reference is None else "declared reference"
 
 
 def _numbers(x: Tensor, encoding: Encoding) -> Tensor:

@@ -17,13 +17,13 @@ from pellucid.explain.fields import Fields
 from pellucid.explain.inputs import check_numbers_or_tokens
 from pellucid.explain.intervals import Floats
 from pellucid.explain.model import frozen, outputs, pick, untouched
+from pellucid.explain.reference import reference_row, reference_words
 from pellucid.explain.steady import steady
 from pellucid.schema import Code, Encoding
 
 __all__ = ["again", "attribute"]
 
 ROWS: Final = 10_000  # rows attributed at most
-MIDPOINT: Final = "encoded midpoint: zeros"
 _METHODS: Final[Mapping[str, Callable[[Question], Answer]]] = {
     "integrated_gradients": path.explain,
     "gradient_shap": methods.gradient_shap,
@@ -69,9 +69,9 @@ def attribute(
         method: A name of the table in :mod:`pellucid.explain.attribution`; ``auto`` takes integrated gradients, at the
             embedding where the model reads tokens.
         target: The class whose score is explained; by default the log-odds of class 1 of two.
-        baseline: A row (…); by default zeros, which in a table is the midpoint of every declared range, and no
-            category at all. (M, …) for GradientShap and KernelShap. Token ids (T,) or () for tokens; by default
-            padding, or the zero vector where the embedding knows none.
+        baseline: A row (…); by default the references that the schema declares, and zeros elsewhere, which in a table
+            is the midpoint of a declared range, or no category at all. (M, …) for GradientShap and KernelShap. Token
+            ids (T,) or () for tokens; by default padding, or the zero vector where the embedding knows none.
         tolerance: The largest admissible completeness gap, above 0.
         steps: Points on a path to begin with.
         limit: Points on a path at most.
@@ -198,7 +198,9 @@ def _start(x: Tensor, encoding: Encoding | Fields, baseline: Tensor | None, meth
             raise BadData("Grad-CAM compares with nothing, and takes no baseline", where="baseline")
         return torch.zeros_like(x[:1], device="cpu"), "none"
     if baseline is None:
-        return torch.zeros_like(x[:1], device="cpu"), MIDPOINT if isinstance(encoding, Encoding) else "zeros"
+        if isinstance(encoding, Encoding):
+            return reference_row(encoding)[None], reference_words(encoding)
+        return torch.zeros_like(x[:1], device="cpu"), "zeros"
     single = baseline.shape == x.shape[1:]
     fits = single or (method in _SEVERAL and baseline.shape[1:] == x.shape[1:] and len(baseline) > 0)
     if not fits or baseline.dtype != torch.float32 or not bool(torch.isfinite(baseline).all()):

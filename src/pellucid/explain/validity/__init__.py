@@ -7,11 +7,12 @@ An explainer under test is any callable ``explain(model, x) -> (N, fields)``: ou
 from __future__ import annotations
 
 from pellucid.explain.validity.agreement import Agreement, compare_attributions
-from pellucid.explain.validity.check import Validity, check_validity, top_overlap
+from pellucid.explain.validity.check import Validity, check_validity
 from pellucid.explain.validity.explainer import Explainer
 from pellucid.explain.validity.faithfulness import Faithfulness, measure_faithfulness
 from pellucid.explain.validity.leakage import Leakage, measure_leakage
 from pellucid.explain.validity.randomisation import Randomisation, randomise_layers
+from pellucid.explain.validity.rankings import Rankings, compare_rankings, top_overlap
 from pellucid.explain.validity.redraw import randomised
 from pellucid.explain.validity.sensitivity import Sensitivity, measure_sensitivity
 from pellucid.explain.validity.stability import Stability, compare_runs
@@ -22,11 +23,13 @@ __all__ = [
     "Faithfulness",
     "Leakage",
     "Randomisation",
+    "Rankings",
     "Sensitivity",
     "Stability",
     "Validity",
     "check_validity",
     "compare_attributions",
+    "compare_rankings",
     "compare_runs",
     "measure_faithfulness",
     "measure_leakage",

@@ -20,18 +20,18 @@ from pellucid.explain.inputs import check_rows
 from pellucid.explain.intervals import MINIMUM_CELL, Floats
 from pellucid.explain.model import frozen
 from pellucid.explain.ranking import spearman
-from pellucid.explain.validity import rowwise
 from pellucid.explain.validity.agreement import Agreement
 from pellucid.explain.validity.explainer import ask
 from pellucid.explain.validity.faithfulness import Faithfulness, measure_faithfulness
 from pellucid.explain.validity.leakage import Leakage, measure_leakage
 from pellucid.explain.validity.randomisation import Randomisation, randomise_layers
+from pellucid.explain.validity.rankings import Rankings, compare_rankings, top_overlap
 from pellucid.explain.validity.redraw import randomised
 from pellucid.explain.validity.sensitivity import NUMBERS, Sensitivity, measure_sensitivity
 from pellucid.explain.validity.stability import Stability
 from pellucid.schema import Encoding
 
-__all__ = ["Validity", "check_validity", "top_overlap"]
+__all__ = ["Validity", "check_validity"]
 
 ROWS: Final = 256
 MODELS: Final = 20
@@ -68,6 +68,7 @@ class Validity:
         methods: Agreement by row with a second method.
         stability: Ranks over several runs.
         leakage: Membership from explanations.
+        rankings: Whether all methods at hand rank the columns alike; absent with one method, or two columns.
     """
 
     completeness_gap_max: float
@@ -87,6 +88,7 @@ class Validity:
     methods: Agreement | None = None
     stability: Stability | None = None
     leakage: Leakage | None = None
+    rankings: Rankings | None = None
 
     def values(self) -> dict[str, Any]:
         """The values of ``validity`` evidence, version 1; what has no meaning for the model is absent."""
@@ -94,6 +96,8 @@ class Validity:
         random = _measured({"spearman": self.randomisation, "spearman_absolute": self.randomisation_absolute})
         if self.methods is not None:
             agreement["rows"] = self.methods.values()
+        if self.rankings is not None:
+            agreement["ranking"] = self.rankings.values()
         if self.cascade is not None:
             random.update(self.cascade.values())
         parts = self._parts()
@@ -113,6 +117,7 @@ class Validity:
             "models": self.models,
             "rows": self.rows,
             "seed": self.seed,
+            **({} if self.rankings is None else {"ranking": dict(self.rankings.how())}),
             **{name: dict(part.how()) for name, part in self._parts().items()},
         }
 
@@ -250,17 +255,8 @@ def check_validity(
         methods=methods,
         stability=stability,
         leakage=None if members is None else measure_leakage(explain, model, members, x, seed=seed),
+        rankings=compare_rankings(explanation),
     )
-
-
-def top_overlap(left: Floats, right: Floats, count: int = 3) -> float | None:
-    """Share of the ``count`` largest entries of ``left`` that are among those of ``right`` (all, if fewer).
-
-    Columns that tie for the last places share them, below 0 is not important, and where one of the two tells no column
-    from another there is nothing to agree on: None.
-    """
-    found = rowwise.top(np.maximum(left, 0.0)[None], np.maximum(right, 0.0)[None], min(count, left.size))
-    return float(found[0]) if found.size else None
 
 
 def _row(origin: Tensor, rows: Tensor) -> Tensor:
