@@ -114,7 +114,9 @@ def test_a_model_without_parameters_is_refused(sample, people) -> None:
 
 def test_with_two_columns_rank_correlations_are_absent_not_zero(plane, subject) -> None:
     model, x = nn.Linear(2, 1), torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
-    y = (torch.arange(40) % 2).long()
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[2.0, 1.0]]))
+    y = (x @ torch.tensor([2.0, 1.0]) > 0).long()
     found = Explanation(attribute(model, x, plane), permute_columns(model, x, y, plane))
     values = check_validity(model, x, plane, found).evidence(subject).values
     assert values["agreement"].keys() == {"top3"}
