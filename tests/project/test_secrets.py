@@ -16,7 +16,7 @@ from pellucid.errors import PellucidError
 from pellucid.project import data, people, publish
 from pellucid.project.model import load
 
-ROWS = 2953
+ROWS = 4153  # with a test share near a third no count looks like a year, and methods are cited with years
 """The exact number of people, which is private: the schema declares 3,000."""
 MARKERS = ("MARKER-person-7f3a", "MARKER-note-91bc", "31337.137", "27182.818")
 
