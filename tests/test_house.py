@@ -27,6 +27,7 @@ DOORS = {
     "pyarrow.parquet": ("vault/parquet.py",),
     "sqlalchemy": ("log/store/",),
     "dp_accounting": ("privacy/composition.py",),
+    "celpy": ("check/",),
     "jinja2": ("report/",),
     "rich": ("console.py",),
 }

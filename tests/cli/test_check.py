@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-CHECK = {"verdict", "exit", "findings", "notices", "policy"}
+CHECK = {"verdict", "exit", "findings"}
 FINDING = {"id", "status", "severity", "that", "because", "values", "fix"}
 
 

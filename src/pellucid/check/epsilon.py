@@ -118,6 +118,10 @@ def _follows(values: Mapping[str, Any], evidence: Sequence[Evidence]) -> str:
         return f"; rate and steps are not bound to the run: the bundle holds no {' and no '.join(missing)} evidence"
     from pellucid.privacy import Plan
 
+    if "tuning" in values or any(event["kind"] == "repeat_and_select" for event in values["events"]):
+        for run in training:
+            _follows_tuning(values, run, units)
+        return ""
     boosted = [run for run in training if run.get("mechanism") == "boosting"]
     for run in boosted:
         _follows_boosting(values, run)
@@ -150,6 +154,46 @@ def _follows(values: Mapping[str, Any], evidence: Sequence[Evidence]) -> str:
             if plan.steps != values["steps"]:
                 raise Unverified(f"steps is not the {plan.steps} that epochs, batch, held-out share and units make")
     return ""
+
+
+def _follows_tuning(values: Mapping[str, Any], run: Mapping[str, Any], units: Sequence[int]) -> None:
+    """The events must be those of so many trials of the plan that training and data set make, and of their scores.
+
+    What the claim says of the tuning is one of its public numbers: which draw, of how many trials, and the noise on a
+    score. How many trials there were takes no part in it.
+    """
+    from pellucid.privacy import BoostPlan, Plan, TuningPlan
+
+    told = values["tuning"]
+    common: dict[str, Any] = {"epsilon": 1.0, "delta": values["delta"], "test": run["test"]}
+    common["noise_multiplier"] = _real(values, "noise_multiplier")
+    for number in units:
+        try:
+            base: Plan | BoostPlan
+            if run.get("mechanism") == "boosting":
+                # the histograms' noise is free: that it is what was accounted for shows below
+                counts = [float(event["noise_multiplier"]) for event in told["trial"][:1]]
+                rounds = {"columns": len(run["features"]), "rounds": run["rounds"], "count_noise": counts[0]}
+                base = BoostPlan(**common, **rounds, units=number)
+            else:
+                asked = {name: run[name] for name in ("batch", "epochs", *_CHOICES) if name in run}
+                base = Plan(**common, **asked, units=number, clip=1.0)
+            plan = TuningPlan(
+                epsilon=1.0,
+                delta=base.delta,
+                base=base,
+                trials=told["trials"],
+                distribution=told["distribution"],
+                score_noise=told["score_noise"],
+            )
+        except BadPlan as error:
+            raise Unverified(f"training and dataset make no plan: {error.what}") from error
+        if plan.events != values["events"] or plan.trial != told["trial"]:
+            raise Unverified("the events are not those of such a tuning of what training and dataset make")
+        if not math.isclose(_real(values, "sample_rate"), plan.sample_rate, rel_tol=1e-9):
+            raise Unverified("sample_rate is not what batch, held-out share and units make")
+        if _real(run, "steps") > base.steps:
+            raise Unverified("the model was trained for more steps than were accounted for")
 
 
 def _follows_boosting(values: Mapping[str, Any], run: Mapping[str, Any]) -> None:
@@ -186,6 +230,8 @@ def _claim(values: Mapping[str, Any], found: EpsilonCheck, training_steps: Seque
             raise Unverified(f"the second opinion is claimed below what the events compose to, {other}")
     _at_other_deltas(values)
     _on_the_curve(values)
+    if "tuning" in values:  # whose steps are those of a trial, which was compared with its plan
+        return
     for steps in training_steps:
         if isinstance(steps, int | float) and steps > values["steps"]:
             raise Unverified("the model was trained for more steps than were accounted for")

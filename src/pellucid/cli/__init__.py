@@ -20,8 +20,8 @@ __all__ = ["build_parser", "run"]
 _GROUPS: Final = (
     ("the project and its people", ("init", "identity", "role", "access")),
     ("the data", ("seal", "data", "budget")),
-    ("the model", ("doctor", "train", "explain", "attack")),
-    ("its release", ("report", "review", "waive", "check", "verify", "log")),
+    ("the model", ("doctor", "train", "tune", "explain", "attack")),
+    ("its release", ("report", "review", "check", "verify", "log")),
     ("all of it, on real data", ("demo",)),
 )
 # Which extra brings what. Anything else that is missing is not ours to name.
@@ -50,8 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
         role,
         start,
         train,
+        tune,
         verify,
-        waive,
     )
     from pellucid.cli.common import Parser, formatter
 
@@ -74,10 +74,10 @@ def build_parser() -> argparse.ArgumentParser:
         budget,
         doctor,
         train,
+        tune,
         model,
         report,
         review,
-        waive,
         check,
         verify,
         log,

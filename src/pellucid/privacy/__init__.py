@@ -17,6 +17,7 @@ from pellucid.privacy.plan import Plan
 from pellucid.privacy.plans import AnyPlan, LedgerPlan, plan_from_record
 from pellucid.privacy.spending import Budget, RunSpending, order_for
 from pellucid.privacy.statistics import Statistic, StatisticsPlan
+from pellucid.privacy.tuning import TuningPlan
 
 if TYPE_CHECKING:
     from pellucid.privacy.attack import AttackBound, membership_bound
@@ -32,6 +33,7 @@ __all__ = [
     "RunSpending",
     "Statistic",
     "StatisticsPlan",
+    "TuningPlan",
     "accounting",
     "adaptive_split",
     "banded_coefficients",

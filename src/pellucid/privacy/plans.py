@@ -24,6 +24,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from pellucid.privacy.boosting import BoostPlan
 from pellucid.privacy.plan import Plan
 from pellucid.privacy.statistics import StatisticsPlan
+from pellucid.privacy.tuning import TuningPlan
 
 __all__ = ["PLANS", "AnyPlan", "LedgerPlan", "plan_from_record"]
 
@@ -57,6 +58,7 @@ AnyPlan: TypeAlias = Plan | BoostPlan
 PLANS: Final[Mapping[str, Callable[..., LedgerPlan]]] = {
     "boosting": BoostPlan.from_record,
     "statistics": StatisticsPlan.from_record,
+    "tuning": TuningPlan.from_record,
 }
 """By the ``mechanism`` in the record; all others are those of :class:`~pellucid.privacy.plan.Plan`."""
 

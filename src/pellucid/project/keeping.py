@@ -67,6 +67,10 @@ class Keeper:
         if self._on:
             self._intents.cover(self._intents.mark + 1)
 
+    def stop(self) -> None:
+        """From here on nothing is kept or announced: the run cannot be resumed."""
+        self._every, self._on = 0, False
+
     def after(self, step: int) -> None:
         """Call after each step and before the next.
 

@@ -102,10 +102,15 @@ class Trained:
         self.project.publish([Evidence(**{**_fields(item), "how": stamp(item.how)}) for item in evidence])
         return [item.kind for item in evidence]
 
-    def evaluate(self) -> list[str]:
+    def evaluate(self, *, release: float | None = None, delta: float | None = None) -> list[str]:
         """Performance, and the model's errors, on held-out people (:mod:`pellucid.project.evaluating`).
 
         What there are too few people for, or too many classes, is left out, and :attr:`unmeasured` says why.
+
+        Args:
+            release: Epsilon to spend on a performance that a guarantee of its own covers, with noise, and nothing else
+                (:mod:`pellucid.project.metrics`). Without it, what is left is labelled as uncovered.
+            delta: Of the release; default that of the data set's budget.
 
         Returns:
             The kinds of evidence left.
@@ -113,6 +118,10 @@ class Trained:
         from pellucid.project import evaluating
 
         self.project.decide("evaluate", self.resource, self.purpose)
+        if release is not None:
+            from pellucid.project.metrics import release_evaluation
+
+            return self._publish(release_evaluation(self, epsilon=release, delta=delta))
         return self._publish(*evaluating.measure(self))
 
     def explain(self) -> list[str]:

@@ -36,9 +36,11 @@ if TYPE_CHECKING:
 
     from pellucid.bundle import Bundle
     from pellucid.privacy import Ledger, Plan, Statistic
+    from pellucid.project.recipe import Outcome
     from pellucid.project.run import Run
     from pellucid.project.statistics import Release
     from pellucid.schema import Schema
+    from pellucid.train.space import Space
 
 __all__ = ["ACCESS_POLICY", "ACCESS_SCHEMA", "LOG_KEY_INFO", "Project", "role_key_info"]
 
@@ -396,6 +398,12 @@ class Project:
         from pellucid.project.statistics import release
 
         return release(self, data, statistics, purpose=purpose, epsilon=epsilon, **options)
+
+    def tune(self, space: Space | Mapping[str, Any], *, trials: float, name: str, **options: Any) -> Outcome:
+        """Choose a configuration privately, for one reservation. See :func:`pellucid.project.tuning.tune`."""
+        from pellucid.project.tuning import tune
+
+        return tune(self, space, trials=trials, name=name, **options)
 
     def resume(self, name: str, **options: Any) -> Run:
         """A run that was killed, from its last checkpoint on. See :func:`pellucid.project.resume.resume`."""

@@ -13,6 +13,7 @@ from typing import TextIO
 from pellucid.console import command
 from pellucid.errors import Misuse, PellucidError
 from pellucid.log.entries import Entry, seal_record
+from pellucid.project.drawer import STATE, destroy
 from pellucid.project.project import Project
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "relock",
     "resumption",
     "settle_abandoned",
+    "tunes",
     "unfinished",
     "unlock",
     "waiting",
@@ -114,8 +116,17 @@ def interrupted(project: Project) -> list[Entry]:
     return [
         entry
         for entry in _dead(project)
-        if entry.body["run"] not in finished and any(folder(project, entry.body["reservation"]).glob("step-*.json"))
+        if entry.body["run"] not in finished and _can_go_on(folder(project, entry.body["reservation"]))
     ]
+
+
+def _can_go_on(place: Path) -> bool:
+    return any(place.glob("step-*.json")) or (place / STATE).exists()
+
+
+def tunes(entry: Entry) -> bool:
+    """Whether a reservation is one of a tuning."""
+    return isinstance(entry.body["plan"], dict) and entry.body["plan"].get("mechanism") == "tuning"
 
 
 def abandoned(project: Project) -> list[Entry]:
@@ -136,7 +147,7 @@ def resumption(project: Project, entry: Entry) -> str:
     signer = entry.signer.name.rpartition("/")[2]
     known = project.layout.identities()
     acts = os.environ.get("PELLUCID_IDENTITY") or (known[0] if len(known) == 1 else None)
-    words = ("train", entry.body["run"], "--resume")
+    words = ("tune" if tunes(entry) else "train", entry.body["run"], "--resume")
     return command(*words, project=project.named, identity=signer if signer != acts else None)
 
 
@@ -176,5 +187,6 @@ def settle_abandoned(project: Project) -> None:
 
 
 def clear(project: Project, reservation: str) -> None:
-    """Remove the checkpoints of a run that is settled."""
+    """Remove what a run that is settled kept to go on from: its checkpoints, or its state after the key to it."""
+    destroy(folder(project, reservation))
     shutil.rmtree(folder(project, reservation), ignore_errors=True)

@@ -11,16 +11,17 @@ from pellucid.log.entries import Entry
 from pellucid.privacy import Plan
 from pellucid.project.intents import mark
 from pellucid.project.project import Project, unknown
-from pellucid.project.reservations import clear, folder, interrupted, relock, waiting
+from pellucid.project.reservations import clear, folder, interrupted, relock, resumption, tunes, waiting
 from pellucid.project.reservations import unlock as _unlock
 from pellucid.project.run import Run
 
 if TYPE_CHECKING:
     import torch
 
+    from pellucid.project.recipe import Outcome
     from pellucid.train import Batches, PrivateModel, PrivateOptimizer, Recipe
 
-__all__ = ["Resumed", "abandon", "resume"]
+__all__ = ["Resumed", "abandon", "resume", "resume_tuning"]
 
 
 def resume(
@@ -44,9 +45,26 @@ def resume(
         Tampered: Checkpoint or intents are not what whoever reserved the run signed, or are of another run.
     """
     entry = _find(project, name)
+    if tunes(entry):
+        raise Misuse("this run is a tuning", where=str(entry.body["run"]), fix=resumption(project, entry))
     if entry.signer != project.identity.signing.verifier:
         raise Denied(f"{entry.signer.name} reserved this run, and nobody else goes on with it", where=entry.body["run"])
     return Resumed(project, entry, on_step=on_step, checkpoint_every=checkpoint_every)
+
+
+def resume_tuning(project: Project, name: str, **options: Any) -> Outcome:
+    """A tuning that was killed or interrupted, to its end; see :func:`pellucid.project.tuning.resume`.
+
+    Raises:
+        UnknownName: No run of that name waits to be resumed.
+        Misuse: It is no tuning.
+    """
+    from pellucid.project import tuning
+
+    entry = _find(project, name)
+    if not tunes(entry):
+        raise Misuse("this run is no tuning", where=str(entry.body["run"]), fix=resumption(project, entry))
+    return tuning.resume(project, entry, **options)
 
 
 def abandon(project: Project, name: str) -> str:

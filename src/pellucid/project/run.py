@@ -25,11 +25,13 @@ from pellucid.project.statements import (
     provenance_evidence,
     training_evidence,
 )
+from pellucid.project.unsafe import unsafe_evidence
 from pellucid.schema import Encoding
 
 if TYPE_CHECKING:
     import torch
 
+    from pellucid.project.metrics import Scores
     from pellucid.project.model import Trained
     from pellucid.train import Batches, Factory, MovingAverage, PrivateModel, PrivateOptimizer, Recipe
     from pellucid.train.additive import Additive
@@ -89,6 +91,7 @@ class Run:
         self._interrupts = Interrupts(lambda: self.steps_taken != self._ended)
         self._mark: int | None = None  # in a run that is resumed: steps that are spent already
         self._lost: list[int] = []
+        self._doors: list[str] = []  # unsafe ones that were opened
         self._trained: Trained | None = None
         self._average: MovingAverage | None = None
         self._workers: Workers | None = None
@@ -460,7 +463,13 @@ class Run:
         )
         provenance = provenance_evidence(self, subject, reservation=self._index, factory=self._source)
         self.project.publish(
-            [dataset_evidence(self.sealed), training, privacy_evidence(self.plan, subject), provenance]
+            [
+                dataset_evidence(self.sealed),
+                training,
+                privacy_evidence(self.plan, subject),
+                provenance,
+                *(unsafe_evidence(door, subject) for door in dict.fromkeys(self._doors)),
+            ]
         )
         self._trained = Trained(
             project=self.project,
@@ -503,13 +512,76 @@ class Run:
             raise Misuse("nothing was trained in this run yet", fix="call run.private and take at least one step")
         return self._module
 
-    def evaluate(self) -> None:
+    def standing(self) -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
+        """The model as it is now, as a plain copy, and inputs and targets of the people held out. They are private.
+
+        Raises:
+            Misuse: There is no model yet or no longer in the making, or several processes make it.
+        """
+        if self._session is None or self._keeper is None or self._trained is not None or self._module is not None:
+            raise Misuse("only a model in the making is scored", where="run", fix="call it in the loop of run.private")
+        if self._workers is not None:
+            raise Misuse("a model that several processes make is not scored on its way", where="run")
+        import torch
+
+        from pellucid import train
+
+        plain = train.standard(self._model)
+        rows = torch.from_numpy(self._test)
+        return plain if self._average is None else self._average.copy(plain), self._x[rows], self._y[rows]
+
+    def score(self, epsilon: float, *, delta: float | None = None, ranked: bool = False) -> Scores:
+        """How good the model is now, released: noisy, and paid from the data set's budget beside the run's plan.
+
+        Whatever is done by it, such as leaving the loop early, costs nothing more.
+
+        Args:
+            epsilon: The most that this one look may cost.
+            delta: At this delta; default that of the budget.
+            ranked: Whether the AUC is wanted too.
+
+        Raises:
+            BadPlan, BudgetExceeded, Denied: As of :func:`pellucid.project.metrics.release_scores`.
+            Misuse: There is no model in the making.
+        """
+        from pellucid.project.metrics import release_scores
+
+        return release_scores(
+            self.project,
+            self.sealed,
+            self.label,
+            *self.standing(),
+            purpose=self.purpose,
+            test=self.plan.test,
+            epsilon=epsilon,
+            delta=delta,
+            ranked=ranked,
+        )
+
+    def opened(self, door: str) -> None:
+        """Take down that an unsafe door was opened: the model will say so. The run can no longer be resumed.
+
+        Raises:
+            Misuse: There is no model in the making.
+        """
+        self.standing()
+        self._doors.append(door)
+        if self._keeper is not None and self._reservation is not None:
+            self._keeper.stop()
+            clear(self.project, self._reservation)
+
+    def evaluate(self, *, release: float | None = None, delta: float | None = None) -> None:
         """Leave evidence of performance, calibration and, where special columns may be read, of fairness.
 
         Of several processes the first one does so, as for the other measurements.
+
+        Args:
+            release: Epsilon to spend on a performance that is covered, and nothing else; see
+                :meth:`pellucid.project.model.Trained.evaluate`.
+            delta: Of the release.
         """
         if self._leads:
-            self.finish().evaluate()
+            self.finish().evaluate(release=release, delta=delta)
         else:
             self._released()
 

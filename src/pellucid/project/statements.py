@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pellucid.evidence import Evidence, Subject
 from pellucid.log.entries import Entry
-from pellucid.privacy import BoostPlan, Ledger, accounting
+from pellucid.privacy import BoostPlan, Ledger, TuningPlan, accounting
 from pellucid.project import data
 from pellucid.project.project import stamp
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import torch
 
     from pellucid.privacy import AnyPlan
-    from pellucid.project.run import Run
+    from pellucid.project.project import Project
+    from pellucid.schema import Encoding
     from pellucid.train import Factory, Recipe
 
 __all__ = ["dataset_evidence", "describe", "privacy_evidence", "provenance_evidence", "training_evidence"]
@@ -42,8 +43,36 @@ def dataset_evidence(sealed: data.Sealed) -> Evidence:
     return Evidence("dataset", subject, values, stamp({"method": "declared by the schema"}), "public")
 
 
+class Made(Protocol):
+    """What a training is stated of: a run, or the trial that a tuning chose."""
+
+    @property
+    def project(self) -> Project:
+        """Where."""
+
+    @property
+    def sealed(self) -> data.Sealed:
+        """The data set version."""
+
+    @property
+    def encoding(self) -> Encoding:
+        """How columns became inputs."""
+
+    @property
+    def plan(self) -> AnyPlan:
+        """By which the model was trained."""
+
+    @property
+    def purpose(self) -> str:
+        """What for."""
+
+    @property
+    def steps_taken(self) -> int:
+        """Of the plan."""
+
+
 def training_evidence(
-    run: Run,
+    run: Made,
     subject: Subject,
     module: torch.nn.Module,
     *,
@@ -101,7 +130,7 @@ def _method(plan: AnyPlan) -> str:
     return f"{name[plan.mechanism]}, Poisson sampling, {plan.clipping.replace('_', ' ')} clipping"
 
 
-def privacy_evidence(plan: AnyPlan, subject: Subject) -> Evidence:
+def privacy_evidence(plan: AnyPlan | TuningPlan, subject: Subject) -> Evidence:
     """What the model claims: the epsilon of the plan that was reserved, however many of its steps were taken."""
     second = accounting.second_opinion(plan.events, plan.delta)
     values = {
@@ -118,11 +147,22 @@ def privacy_evidence(plan: AnyPlan, subject: Subject) -> Evidence:
         "epsilon_at": accounting.epsilon_at(plan.events, plan.delta),
         "curve": [list(point) for point in accounting.curve(plan.events, plan.delta)],
         "events": plan.events,
+        **({"tuning": _tuning(plan)} if isinstance(plan, TuningPlan) else {}),
     }
     return Evidence("privacy", subject, values, stamp(accounting.how(plan.events)), "public")
 
 
-def provenance_evidence(run: Run, subject: Subject, *, reservation: int, factory: Factory | None) -> Evidence:
+def _tuning(plan: TuningPlan) -> dict[str, Any]:
+    """What binds the events to the plan of a trial; all of it was registered before the first."""
+    return {
+        "distribution": plan.distribution,
+        "trials": plan.trials,
+        "score_noise": plan.score_noise,
+        "trial": plan.trial,
+    }
+
+
+def provenance_evidence(run: Made, subject: Subject, *, reservation: int, factory: Factory | None) -> Evidence:
     """Who made the model, under which rules, from which reservation (an index in the log), with which software."""
     from pellucid import train
 
