@@ -121,9 +121,9 @@ def _measure(project: pellucid.Project, seconds: float) -> None:
         start = time.perf_counter()
         governed = _Loop(*run.private(module, torch.optim.SGD(module.parameters(), lr=0.1)))
         prepared = time.perf_counter() - start
-        rows = torch.from_numpy(~run._test)
+        x, y, _ = run._loaded.training()
         start = time.perf_counter()
-        bare = _Loop(*private(twin, torch.optim.SGD(twin.parameters(), lr=0.1), made, run._x[rows], run._y[rows]))
+        bare = _Loop(*private(twin, torch.optim.SGD(twin.parameters(), lr=0.1), made, x, y))
         prepared -= time.perf_counter() - start
         while all([governed.turn(), bare.turn()]):
             pass
@@ -132,7 +132,9 @@ def _measure(project: pellucid.Project, seconds: float) -> None:
     ratios = [one / other for one, other in zip(governed.seconds[1:-1], bare.seconds[1:-1], strict=False)]
     whole = statistics.median(bare.seconds[:-1]) / TURN * made.steps
     fixed = entered - sum(read) + prepared + left
-    print(f"{made.steps} steps of {BATCH} from {len(run._x)} rows; an epoch of the bare engine takes {whole:.1f} s")
+    print(
+        f"{made.steps} steps of {BATCH} from {len(run._loaded.x)} rows; an epoch of the bare engine takes {whole:.1f} s"
+    )
     print(f"a governed step costs {statistics.median(ratios) - 1:+.2%} (median of {len(ratios)} turns of {TURN} steps)")
     print(f"fixed a run: {fixed:.2f} s (decide and reserve {entered - sum(read):.2f}, prepare {prepared:+.2f}, settle")
     print(f"and evidence {left:.2f}); reading and decrypting, apart: {sum(read):.2f} s")

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from pellucid.check.unit import follows_unit
 from pellucid.errors import BadFile, BadPlan, PellucidError, Unverified
 from pellucid.evidence import Evidence
 
@@ -23,7 +24,7 @@ MAX_STEPS: Final = 10_000_000
 MAX_EVENTS: Final = 1000
 MAX_POINTS: Final = 256
 """Most further deltas, and most points of a curve, that are recomputed."""
-_CHOICES: Final = ("clipping", "mechanism", "bands", "augmentations")
+_CHOICES: Final = ("clipping", "mechanism", "bands", "augmentations", "unit_rows", "sampling", "rows")
 _WHOLE: Final = ("gaussian", "laplace")  # everybody is in every step
 CheckStatus = Literal["pass", "fail", "not checked"]
 
@@ -105,15 +106,17 @@ def _follows(values: Mapping[str, Any], evidence: Sequence[Evidence]) -> str:
 
     Batch, epochs and held-out share stand in the training evidence and the public number of people in that of the data
     set: :class:`pellucid.privacy.Plan` makes of them the one rate and the one number of steps that can be meant. What
-    the training evidence does not say of clipping, mechanism, bands and views has its default value.
+    the training evidence does not say of clipping, mechanism, bands, views and rows has its default value.
     """
     training = [piece.values for piece in evidence if piece.kind == "training"]
-    units: list[Any] = [piece.values.get("units") for piece in evidence if piece.kind == "dataset"]
+    datasets = [piece.values for piece in evidence if piece.kind == "dataset"]
+    units: list[Any] = [declared.get("units") for declared in datasets]
     missing = [kind for kind, found in (("training", training), ("dataset", units)) if not found]
     delta = _real(values, "delta")
     for number in units:
         if not isinstance(number, int) or isinstance(number, bool) or not 0 < number * delta < 1:
             raise Unverified("delta is not below 1/units: a claim this weak may publish a whole person")
+    follows_unit(values, training, datasets)
     if missing:
         return f"; rate and steps are not bound to the run: the bundle holds no {' and no '.join(missing)} evidence"
     from pellucid.privacy import Plan

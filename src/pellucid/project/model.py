@@ -11,6 +11,7 @@ from pellucid.access import Resource, require
 from pellucid.errors import Misuse, Tampered, UnknownName
 from pellucid.evidence import Evidence, Subject
 from pellucid.project import data
+from pellucid.project.loading import ALL_ROWS, ONE_ROW, Loaded, unit_rows
 from pellucid.project.project import Project, stamp, unknown
 from pellucid.schema import Encoding
 
@@ -35,7 +36,7 @@ class Trained:
         purpose: What the data is used for in this question.
         test: Share of people held out.
         delta: The delta of its privacy claim.
-        loaded: Inputs, targets and test mask, if the run still holds them.
+        loaded: The rows, if they were decrypted already.
         unmeasured: Kind of evidence to the reason why it was asked for and not left.
     """
 
@@ -47,7 +48,7 @@ class Trained:
     purpose: str
     test: float
     delta: float
-    loaded: tuple[torch.Tensor, torch.Tensor, NDArray[np.bool_]] | None = field(default=None, repr=False)
+    loaded: Loaded | None = field(default=None, repr=False)
     unmeasured: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -55,21 +56,16 @@ class Trained:
         """The model, as something to decide about."""
         return model_resource(self.subject.name, self.sealed)
 
-    def rows(self) -> tuple[torch.Tensor, torch.Tensor, NDArray[np.bool_]]:
-        """Inputs (N, width), targets (N,) and which people are held out (N,), decrypted once."""
+    def load(self) -> Loaded:
+        """All rows of everybody, decrypted once."""
         if self.loaded is None:
-            from pellucid import train
-            from pellucid.vault import in_test
-
-            names = [*self.encoding.features, self.encoding.target]
-            table = data.read(self.project, self.sealed.label, names, purpose=self.purpose, tags=True)
-            mask = in_test(table.column(data.TAG).to_numpy(), self.test)
-            self.loaded = (
-                train.encode_features(table, self.encoding),
-                train.encode_target(table, self.encoding),
-                mask,
-            )
+            where = (self.project, self.sealed, self.encoding)
+            self.loaded = Loaded.read(*where, purpose=self.purpose, test=self.test)
         return self.loaded
+
+    def rows(self) -> tuple[torch.Tensor, torch.Tensor, NDArray[np.bool_]]:
+        """Inputs (N, width), targets (N,) and which people are held out (N,): one row of each person."""
+        return self.load().measured()
 
     def held_out(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs and targets of the people held out."""
@@ -90,16 +86,19 @@ class Trained:
         if not columns:
             return {}
         table = data.read(self.project, self.sealed.label, columns, purpose=self.purpose)
-        test = self.rows()[2]
         found = {}
         for name in columns:
             values = table.column(name).to_pandas()
             number = self.sealed.schema.columns[name].type in ("number", "integer")
-            found[name] = (values.astype(float) if number else values.astype(str)).to_numpy()[test]
+            whole = (values.astype(float) if number else values.astype(str)).to_numpy()
+            found[name] = self.load().of_held_out(whole)
         return found
 
     def _publish(self, *evidence: Evidence) -> list[str]:
-        self.project.publish([Evidence(**{**_fields(item), "how": stamp(item.how)}) for item in evidence])
+        people = {} if unit_rows(self.sealed.schema) == 1 else {"measured": ONE_ROW}
+        hows = [stamp({**people, **item.how}) for item in evidence]
+        made = [Evidence(**{**_fields(item), "how": how}) for item, how in zip(evidence, hows, strict=True)]
+        self.project.publish(made)
         return [item.kind for item in evidence]
 
     def evaluate(self, *, release: float | None = None, delta: float | None = None) -> list[str]:
@@ -136,19 +135,19 @@ class Trained:
         return self._publish(*explaining.measure(self))
 
     def attack(self) -> list[str]:
-        """A membership attack on the released weights: people trained on against people held out."""
-        import torch
+        """A membership attack on the released weights: people trained on against people held out.
 
+        By the loss on all rows of a person, on average, where people have several.
+        """
         from pellucid import explain
         from pellucid.privacy import membership_bound
 
         self.project.decide("attack", self.resource, self.purpose)
-        x, y, test = self.rows()
-        rows = torch.from_numpy(test)
-        inside, outside = (explain.losses(self.module, x[part], y[part]) for part in (~rows, rows))
-        bound = membership_bound(-inside, -outside, delta=self.delta)
-        values = bound.values()
-        return self._publish(Evidence("attack", self.subject, values, bound.how(), "uncovered", tier="auditor"))
+        loaded = self.load()
+        losses, test = loaded.by_person(explain.losses(self.module, loaded.x, loaded.y))
+        bound = membership_bound(-losses[~test], -losses[test], delta=self.delta)
+        how = bound.how() if loaded.tags is None else {**bound.how(), "measured": ALL_ROWS}
+        return self._publish(Evidence("attack", self.subject, bound.values(), how, "uncovered", tier="auditor"))
 
 
 def _fields(item: Evidence) -> dict[str, Any]:

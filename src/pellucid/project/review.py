@@ -156,10 +156,9 @@ def _held_out(trained: Trained, asked: Expectations) -> HeldOut | None:
     if not allowed:
         return HeldOut(x, y)
     table = data.read(project, sealed.label, allowed, purpose=purpose)
-    test = trained.rows()[2]
     # as the schema writes it: true and false in lower case, and a missing value by its name
     texts = {name: table.column(name).cast("string").fill_null(MISSING).to_numpy() for name in allowed}
-    return HeldOut(x, y, {name: values.astype(str)[test] for name, values in texts.items()})
+    return HeldOut(x, y, {name: trained.load().of_held_out(values.astype(str)) for name, values in texts.items()})
 
 
 def _words(what: str, text: str) -> str:

@@ -14,6 +14,7 @@ from pellucid.privacy import AnyPlan, BoostPlan, Plan, accounting
 from pellucid.project import data
 from pellucid.project.interrupts import Interrupts
 from pellucid.project.keeping import Keeper, check_every
+from pellucid.project.loading import Loaded, require_unit
 from pellucid.project.project import Project, tell
 from pellucid.project.reservations import clear, folder
 from pellucid.project.reservations import unlock as _unlock
@@ -167,12 +168,7 @@ class Run:
                 where="plan.units",
                 fix=f"calibrate the plan with units={sealed.schema.units}",
             )
-        if sealed.schema.unit != "row":
-            raise BadPlan(
-                f"people may have several rows here (unit {sealed.schema.unit}), and this plan protects one row",
-                where="plan",
-                fix='keep one row a person and declare unit = "row"',
-            )
+        require_unit(self.plan, sealed)
         cost = accounting.epsilon(self.plan.events, self.plan.delta)
         if self.plan.epsilon < cost:
             raise BadPlan(
@@ -236,15 +232,7 @@ class Run:
 
     def _load(self) -> None:
         """Decrypt what the model learns from; which columns, is decided and recorded one group at a time."""
-        from pellucid import train
-        from pellucid.vault import in_test
-
-        names = [*self.encoding.features, self.encoding.target]
-        table = data.read(self.project, self.sealed.label, names, purpose=self.purpose, tags=True)
-        test = in_test(table.column(data.TAG).to_numpy(), self.plan.test)
-        x = train.encode_features(table, self.encoding)
-        y = train.encode_target(table, self.encoding)
-        self._x, self._y, self._test = x, y, test
+        self._loaded = Loaded.read(self.project, self.sealed, self.encoding, purpose=self.purpose, test=self.plan.test)
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -302,11 +290,12 @@ class Run:
             raise Misuse("an average of weights that are spread over processes is not kept", where="average")
 
         self._optimizer = describe(optimizer)
-        rows = torch.from_numpy(~self._test)
-        x, y = self._x[rows], self._y[rows]
+        x, y, people = self._loaded.training()
         if self._workers is not None:  # each process its own people
-            x, y = (part[self._workers.rank :: self._workers.count] for part in (x, y))
-        options = {"loss": loss, "reduction": reduction, "memory": memory, "augment": augment}
+            number = torch.arange(len(x)) if people is None else people
+            own = number % self._workers.count == self._workers.rank
+            x, y, people = x[own], y[own], None if people is None else people[own]
+        options = {"loss": loss, "reduction": reduction, "memory": memory, "augment": augment, "people": people}
         private = self._make_private(model, optimizer, x, y, options)
         self._model, wrapped, self._session = private
         self._ended = self.steps_taken
@@ -366,17 +355,15 @@ class Run:
             )
         if self._workers is not None:
             raise Misuse("boosting is done by one process", where="run", fix="start it without torchrun")
-        import torch
-
         from pellucid.train.ebm import Boosting
 
-        rows = torch.from_numpy(~self._test)
+        x, y, _ = self._loaded.training()
         self._optimizer = {"name": "cyclic boosting", "learning_rate": learning_rate, "leaves": leaves}
         boosting = Boosting(
             model,
             self.plan,
-            self._x[rows],
-            self._y[rows],
+            x,
+            y,
             learning_rate=learning_rate,
             leaves=leaves,
             on_step=self._after_step,
@@ -466,7 +453,7 @@ class Run:
             [
                 dataset_evidence(self.sealed),
                 training,
-                privacy_evidence(self.plan, subject),
+                privacy_evidence(self.plan, subject, self.sealed.schema),
                 provenance,
                 *(unsafe_evidence(door, subject) for door in dict.fromkeys(self._doors)),
             ]
@@ -480,7 +467,7 @@ class Run:
             purpose=self.purpose,
             test=self.plan.test,
             delta=self.plan.delta,
-            loaded=(self._x, self._y, self._test),
+            loaded=self._loaded,
         )
         return self._trained
 
@@ -527,8 +514,9 @@ class Run:
         from pellucid import train
 
         plain = train.standard(self._model)
-        rows = torch.from_numpy(self._test)
-        return plain if self._average is None else self._average.copy(plain), self._x[rows], self._y[rows]
+        x, y, test = self._loaded.measured()  # a person is scored once, and so adds 1 to one cell
+        rows = torch.from_numpy(test)
+        return plain if self._average is None else self._average.copy(plain), x[rows], y[rows]
 
     def score(self, epsilon: float, *, delta: float | None = None, ranked: bool = False) -> Scores:
         """How good the model is now, released: noisy, and paid from the data set's budget beside the run's plan.

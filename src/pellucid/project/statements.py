@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 
     from pellucid.privacy import AnyPlan
     from pellucid.project.project import Project
-    from pellucid.schema import Encoding
+    from pellucid.schema import Encoding, Schema
     from pellucid.train import Factory, Recipe
 
 __all__ = ["dataset_evidence", "describe", "privacy_evidence", "provenance_evidence", "training_evidence"]
 
 # of a plan; in its record where they say more
-_OPTIONS: Final = ("clipping", "mechanism", "bands", "augmentations", "columns", "rounds")
+_ROWS: Final = ("unit_rows", "sampling")
+_OPTIONS: Final = (
+    *("clipping", "mechanism", "bands", "augmentations", "unit_rows", "sampling", "rows"),
+    *("columns", "rounds"),
+)
 
 
 def dataset_evidence(sealed: data.Sealed) -> Evidence:
@@ -33,6 +37,7 @@ def dataset_evidence(sealed: data.Sealed) -> Evidence:
         "version": sealed.version,
         "units": schema.units,
         "unit": schema.unit,
+        **{name: value for name, value in schema.bound().items() if value is not None},
         "target": schema.target,
         "columns": [{"name": c.name, "type": c.type, "sensitivity": c.sensitivity} for c in schema.columns.values()],
         "purposes": list(schema.purposes),
@@ -127,12 +132,18 @@ def _method(plan: AnyPlan) -> str:
     if isinstance(plan, BoostPlan):
         return "DP boosting of additive tables (Nori et al. 2021, arXiv 2106.09680), everybody in every step"
     name = {"gaussian": "DP-SGD (Abadi et al. 2016)", "banded": "banded matrix factorisation (arXiv 2306.08153)"}
-    return f"{name[plan.mechanism]}, Poisson sampling, {plan.clipping.replace('_', ' ')} clipping"
+    drawn = {"user": " of people, whose mean gradient is clipped as one", "example": " of rows, each clipped alone"}
+    of = drawn[plan.sampling] if plan.unit_rows > 1 else ""
+    return f"{name[plan.mechanism]}, Poisson sampling{of}, {plan.clipping.replace('_', ' ')} clipping"
 
 
-def privacy_evidence(plan: AnyPlan | TuningPlan, subject: Subject) -> Evidence:
+def privacy_evidence(plan: AnyPlan | TuningPlan, subject: Subject, schema: Schema) -> Evidence:
     """What the model claims: the epsilon of the plan that was reserved, however many of its steps were taken."""
     second = accounting.second_opinion(plan.events, plan.delta)
+    rows: dict[str, Any] = {}
+    if schema.unit != "row":
+        base = plan.base if isinstance(plan, TuningPlan) else plan
+        rows = {"unit_rows": 1} if isinstance(base, BoostPlan) else {n: getattr(base, n) for n in _ROWS}
     values = {
         "epsilon": plan.epsilon,
         "delta": plan.delta,
@@ -141,7 +152,8 @@ def privacy_evidence(plan: AnyPlan | TuningPlan, subject: Subject) -> Evidence:
         "steps": plan.steps,
         "max_grad_norm": plan.clip,
         "adjacency": accounting.ADJACENCY,
-        "unit": "row",
+        "unit": schema.unit,
+        **rows,
         "accountant": accounting.claimant(plan.events),
         **({"second_opinion": second} if second else {}),  # where nobody else can, it is unmeasured
         "epsilon_at": accounting.epsilon_at(plan.events, plan.delta),

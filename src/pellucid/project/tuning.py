@@ -24,6 +24,7 @@ from pellucid.privacy import Ledger, LedgerPlan, Plan, TuningPlan, plan_from_rec
 from pellucid.privacy.tuning import draw_trials
 from pellucid.project import data
 from pellucid.project.drawer import Drawer
+from pellucid.project.loading import Loaded
 from pellucid.project.model import Trained
 from pellucid.project.project import Project, entry_time, now, stamp
 from pellucid.project.recipe import Outcome
@@ -333,7 +334,7 @@ class Session:
             [
                 dataset_evidence(self.sealed),
                 training,
-                privacy_evidence(plan, subject),
+                privacy_evidence(plan, subject, self.sealed.schema),
                 provenance_evidence(made, subject, reservation=self.made.index, factory=None),
                 self._evidence(subject),
             ]
@@ -347,7 +348,7 @@ class Session:
             purpose=asked.purpose,
             test=plan.base.test,
             delta=plan.delta,
-            loaded=self._rows,
+            loaded=Loaded(*self._rows),
         )
 
     def _evidence(self, subject: Subject) -> Evidence:

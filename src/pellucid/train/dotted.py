@@ -53,6 +53,11 @@ class Dotted:
             raise self.bad(dotted, "this key is missing")
         return value
 
+    def has(self, dotted: str) -> bool:
+        """Whether the key is there."""
+        section, _, key = dotted.partition(".")
+        return key in self._document.get(section, {})
+
     def number(
         self, dotted: str, default: Any = _REQUIRED, *, least: float | None = None, below: float | None = None
     ) -> float:

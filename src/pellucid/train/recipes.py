@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from pellucid.errors import BadFile, Misuse
-from pellucid.privacy.choices import CLIPPINGS, MECHANISMS
+from pellucid.privacy.choices import CLIPPINGS, MECHANISMS, SAMPLINGS
 from pellucid.schema import Encoding, Schema, parse_toml, read_toml
 from pellucid.train import schedules
 from pellucid.train.dotted import Dotted
@@ -39,7 +39,7 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
         {"epochs", "batch", "learning_rate", "clip", "optimizer", "momentum"}
         | {"weight_decay", "schedule", "warm_up", "average", "clipping"}
     ),
-    "privacy": frozenset({"epsilon", "delta", "mechanism", "bands"}),
+    "privacy": frozenset({"epsilon", "delta", "mechanism", "bands", "sampling"}),
     "data": frozenset({"features"}),
     "split": frozenset({"test"}),
 }
@@ -93,6 +93,8 @@ class Recipe:
         mechanism: How noise runs over the steps; see :data:`pellucid.privacy.choices.MECHANISMS`.
         bands: Of ``banded``, at least 2; else 1.
         boosting: Of an ``ebm``; else None.
+        sampling: What is drawn where people have several rows; see :data:`pellucid.privacy.choices.SAMPLINGS`. None:
+            what needs less noise.
 
     A field from ``weight_decay`` on that has its default value is left out of documents, which so are what they
     always were.
@@ -118,6 +120,7 @@ class Recipe:
     mechanism: str = "gaussian"
     bands: int = 1
     boosting: Rounds | None = None
+    sampling: str | None = None
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
@@ -167,6 +170,7 @@ class Recipe:
             clipping=table.choice("train.clipping", CLIPPINGS, "flat"),
             mechanism=table.choice("privacy.mechanism", MECHANISMS, "gaussian"),
             bands=table.count("privacy.bands", 1),
+            sampling=table.choice("privacy.sampling", SAMPLINGS) if table.has("privacy.sampling") else None,
         )
         recipe._agrees(table)
         return recipe
@@ -208,6 +212,8 @@ class Recipe:
         if moving in ("adaptive", "banded") and self.optimizer == "dp-adam":
             what = f"dp-adam takes out noise of one variance for every step, which {moving} does not have"
             raise table.bad("train.optimizer", what)
+        if moving in ("adaptive", "banded") and self.sampling == "example":
+            raise table.bad("privacy.sampling", f'{moving} goes with sampling = "user" only')
         if self.clipping == "adaptive" and self.mechanism == "banded":
             raise table.bad("train.clipping", "adaptive clipping and banded noise do not go together")
 
@@ -237,7 +243,7 @@ class Recipe:
                 **({"momentum": self.momentum} if self.optimizer == "sgd" else {}),
                 **self._chosen("weight_decay", "schedule", "warm_up", "average", "clipping"),
             },
-            "privacy": {"epsilon": self.epsilon, "delta": self.delta, **self._chosen("mechanism", "bands")},
+            "privacy": {"epsilon": self.epsilon, "delta": self.delta, **self._chosen("mechanism", "bands", "sampling")},
             "data": data,
             "split": {"test": self.test},
         }
@@ -252,7 +258,8 @@ class Recipe:
         from pellucid.privacy import BoostPlan, Plan
 
         if self.boosting is None:
-            return Plan.calibrate(**self.plan_arguments(schema.units))
+            arguments = self.plan_arguments(schema.units)
+            return Plan.calibrate(**arguments, unit_rows=schema.rows_per_unit or 1, rows=schema.rows)
         return BoostPlan.calibrate(
             epsilon=self.epsilon,
             delta=self.delta,
@@ -272,7 +279,7 @@ class Recipe:
             "batch": self.batch,
             "epochs": self.epochs,
             "clip": self.clip,
-            **self._chosen("clipping", "mechanism", "bands"),
+            **self._chosen("clipping", "mechanism", "bands", "sampling"),
         }
 
     def make_optimizer(self, module: nn.Module, plan: Plan | None = None) -> torch.optim.Optimizer:
