@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tests.project.test_resume import in_a_child
 
 from pellucid import Schema, bundle
 from pellucid.check import check
+from pellucid.check.epsilon import recheck
 from pellucid.errors import BadPlan, BudgetExceeded, Denied, Tampered, UnknownName
 from pellucid.evidence import Evidence
 from pellucid.privacy import mechanism
@@ -84,6 +86,17 @@ def test_a_models_bundle_carries_what_was_released_of_its_data(sealed: Place) ->
     assert result.verification.ok
     (released,) = [e for e in bundle.verify(made, [owner.owner]).evidence if e.kind == "release"]
     assert released.subject.name == "applicants@1"
+
+
+def test_a_release_that_states_less_than_its_events_cost_does_not_verify(sealed: Place) -> None:
+    sealed.open("sid").release("applicants", ASKED, purpose=PURPOSE, epsilon=1.0)
+    sealed.train()
+    owner = sealed.open()
+    evidence = bundle.verify(owner.bundle("tiny"), [owner.owner]).evidence
+    assert recheck(evidence)[0] == "pass"
+    for wrong in ({"epsilon": 0.9}, {"events": []}, {"delta": 1e-7}, {"adjacency": "anything"}):
+        changed = [replace(e, values={**e.values, **wrong}) if e.kind == "release" else e for e in evidence]
+        assert recheck(changed)[0] == "fail", wrong
 
 
 @pytest.mark.parametrize(("who", "column"), [("kim", "age"), ("rea", "age"), ("ned", "age"), ("sid", "gender")])

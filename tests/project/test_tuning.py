@@ -9,6 +9,7 @@ import shutil
 import signal
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from safetensors.torch import save
 from tests.project.conftest import PURPOSE, Place, make_frame
 from tests.project.test_resume import in_a_child
 
-from pellucid import Project
+from pellucid import Project, bundle
 from pellucid.check import check
+from pellucid.check.epsilon import recheck
 from pellucid.errors import BadFile, BadPlan, BudgetExceeded, Denied, Misuse, Refused, Tampered, UnknownName
 from pellucid.privacy import TuningPlan
 from pellucid.project import model, tuning
@@ -127,6 +129,32 @@ def test_a_tuning_is_one_reservation_and_one_model_whose_bundle_verifies(sealed:
     assert chosen.values["trials"] == 4, "the expectation, which is public"
     assert chosen.values["score"]["on"].startswith("people held out")
     assert chosen.values["space"]["train.clip"] == [0.5, 1.0]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_claim_about_another_tuning_than_was_registered_does_not_verify(sealed: Place) -> None:
+    tune(sealed.open("sid"), sealed)
+    owner = sealed.open()
+    evidence = bundle.verify(owner.bundle("best"), [owner.owner]).evidence
+    assert recheck(evidence)[0] == "pass"
+    (claim,) = [e.values for e in evidence if e.kind == "privacy"]
+    told, (event,) = claim["tuning"], claim["events"]
+    for wrong in (
+        {"epsilon": claim["epsilon"] - 0.1},
+        {"tuning": {**told, "trials": 2.0}},
+        {"tuning": {**told, "distribution": "poisson"}},
+        {"tuning": {**told, "score_noise": None}},
+        {"tuning": {}},
+        {"tuning": None},
+        {"events": [{**event, "mean": "2.0"}]},
+        {"events": event["events"]},
+        {"events": event["events"], "steps": claim["steps"] + 17},
+        {"noise_multiplier": claim["noise_multiplier"] * 2},
+    ):
+        changed = [replace(e, values={**e.values, **wrong}) if e.kind == "privacy" else e for e in evidence]
+        assert recheck(changed)[0] == "fail", wrong
+    longer = [replace(e, values={**e.values, "steps": 18}) if e.kind == "training" else e for e in evidence]
+    assert recheck(longer)[0] == "fail", "more steps than a trial has"
 
 
 @pytest.mark.usefixtures("quick")

@@ -60,9 +60,27 @@ def recheck(evidence: Sequence[Evidence]) -> tuple[CheckStatus, str, EpsilonChec
         except (Unverified, BadFile, ArithmeticError, ValueError, TypeError, KeyError, AttributeError) as error:
             what = error.what if isinstance(error, PellucidError) else "the events cannot be composed"
             return "fail", what, shown
+    try:
+        _priced(evidence)
+    except (Unverified, BadFile, ArithmeticError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return "fail", error.what if isinstance(error, PellucidError) else "a release states no price", shown
     found = [f"{value} ({name})" for name, value in (("PLD", shown.pld), ("RDP", shown.rdp)) if value is not None]
     alone = "" if len(found) > 1 else "; no second accountant can compose these events: no second opinion"
     return "pass", f"claimed {shown.claimed}, recomputed {' and '.join(found)}{alone}{unbound}", shown
+
+
+def _priced(evidence: Sequence[Evidence]) -> None:
+    """What was released by itself, statistics and evaluations, must state at least what its events cost."""
+    from pellucid.privacy import accounting
+
+    for piece in evidence:
+        values = piece.values if piece.kind == "release" else piece.values.get("released")
+        if piece.coverage != "own-release" or values is None:
+            continue
+        events, delta, adjacency = values["events"], _real(values, "delta"), values["adjacency"]
+        least = min(accounting.epsilon(events, delta, by, adjacency) for by in accounting.able(events, adjacency))
+        if _real(values, "epsilon") < least - TOLERANCE:
+            raise Unverified(f"{values['name']} states epsilon {values['epsilon']}, and its events compose to {least}")
 
 
 def _recompute(values: Mapping[str, Any]) -> EpsilonCheck:

@@ -20,7 +20,7 @@ __all__ = ["build_parser", "run"]
 _GROUPS: Final = (
     ("the project and its people", ("init", "identity", "role", "access")),
     ("the data", ("seal", "data", "budget")),
-    ("the model", ("doctor", "train", "tune", "explain", "attack")),
+    ("the model", ("doctor", "train", "tune", "evaluate", "explain", "attack")),
     ("its release", ("report", "review", "check", "verify", "log")),
     ("all of it, on real data", ("demo",)),
 )

@@ -152,13 +152,13 @@ def act_release(options: argparse.Namespace) -> int:
             print_json(made.document())
             return 0
         plan = made.plan
-        say(f"{made.label}: epsilon {plan.epsilon:g} at delta {plan.delta:g}, paid; intervals of 95 %")
+        say(f"{made.label}: epsilon {plan.epsilon:g} at delta {plan.delta:g}, paid")
         rows = [
             (answer.statistic.name, name, f"{found.value:.6g}", f"{found.low:.6g}", f"{found.high:.6g}")
             for answer in made.answers
             for name, found in answer.estimates.items()
         ]
-        table(("statistic", "of", "value", "from", "to"), rows)
+        table(("statistic", "of", "value", "95 % from", "to"), rows)
         next_step(options, "budget", options.name.partition("@")[0])
     return 0
 

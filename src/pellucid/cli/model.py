@@ -1,4 +1,4 @@
-"""``pellucid explain M`` and ``pellucid attack M``."""
+"""``pellucid evaluate M``, ``pellucid explain M`` and ``pellucid attack M``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ import textwrap
 from pathlib import Path
 
 from pellucid.cli.common import Verbs, common, formatter, next_step, open_project, print_json
+from pellucid.errors import Invalid
 
 
 def add(verbs: Verbs) -> None:
     """Add the verbs."""
+    evaluate = verbs.add_parser(
+        "evaluate",
+        help="how good a model is on held-out people; leaves evidence",
+        formatter_class=formatter,
+        description="Measure a model on held-out people. No privacy guarantee covers these numbers,\n"
+        "and their evidence says so; with --release they are noisy, covered, and paid\n"
+        "from the data set's budget.",
+    )
+    evaluate.add_argument("--release", metavar="E", type=float, help="epsilon to spend on accuracy and AUC")
+    evaluate.add_argument("--delta", metavar="D", type=float, help="of the release; default: that of the budget")
     explain = verbs.add_parser(
         "explain",
         help="evaluate and explain a model; leaves evidence",
@@ -25,7 +36,7 @@ def add(verbs: Verbs) -> None:
         description="Try to tell from the model who was trained on. Leaves a lower bound on epsilon\n"
         "as evidence, to stand beside the claimed one.",
     )
-    for parser, act in ((explain, act_explain), (attack, act_attack)):
+    for parser, act in ((evaluate, act_evaluate), (explain, act_explain), (attack, act_attack)):
         parser.add_argument("model", metavar="M", help="a model, such as credit-risk or credit-risk@2")
         parser.add_argument("--purpose", metavar="P", help="default: the purpose it was trained for")
         if parser is explain:
@@ -34,6 +45,13 @@ def add(verbs: Verbs) -> None:
             )
         common(parser)
         parser.set_defaults(act=act)
+
+
+def act_evaluate(options: argparse.Namespace) -> int:
+    """Evaluate, with or without a release."""
+    if options.delta is not None and options.release is None:
+        raise Invalid("--delta goes with --release", fix="pellucid evaluate --help")
+    return _leave(options, ("evaluate",), release=options.release, delta=options.delta)
 
 
 def act_explain(options: argparse.Namespace) -> int:
@@ -46,7 +64,9 @@ def act_attack(options: argparse.Namespace) -> int:
     return _leave(options, ("attack",))
 
 
-def _leave(options: argparse.Namespace, verbs: tuple[str, ...], expectations: Path | None = None) -> int:
+def _leave(
+    options: argparse.Namespace, verbs: tuple[str, ...], expectations: Path | None = None, **how: float | None
+) -> int:
     from pellucid.console import say
     from pellucid.project import model
 
@@ -57,7 +77,10 @@ def _leave(options: argparse.Namespace, verbs: tuple[str, ...], expectations: Pa
             from pellucid.project.review import expect
 
             status = {item.expectation.id: item.status for item in expect(trained, expectations).items}
-        kinds = [*(["expectation"] if status else []), *(kind for verb in verbs for kind in getattr(trained, verb)())]
+        kinds = [
+            *(["expectation"] if status else []),
+            *(kind for verb in verbs for kind in getattr(trained, verb)(**how)),
+        ]
         if options.json:
             told = {"expectations": status} if status else {}
             told |= {"unmeasured": trained.unmeasured} if trained.unmeasured else {}

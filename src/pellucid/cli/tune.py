@@ -51,6 +51,8 @@ def act(options: argparse.Namespace) -> int:
     given = [f"--{name}" for name in needed if getattr(options, name) is not None]
     if given and goes_on:
         raise Invalid(f"a tuning goes on as it began: leave out {', '.join(given)}", fix="pellucid tune --help")
+    from pellucid.project.reservations import resumption, waiting
+
     with open_project(options) as project:
         if options.abandon:
             from pellucid.project.resume import abandon
@@ -64,7 +66,11 @@ def act(options: argparse.Namespace) -> int:
         try:
             outcome = _tune(options, project)
         except KeyboardInterrupt:
-            note(f"{options.name} waits: pellucid tune {options.name} --resume goes on, --abandon gives it up")
+            entry = waiting(project, options.name)
+            if entry is not None:
+                note(
+                    f"{entry.body['run']} waits, and its whole plan is counted; to go on: {resumption(project, entry)}"
+                )
             raise
     if options.json:
         print_json(outcome.document())
