@@ -84,7 +84,6 @@ def test_shapley_values_of_closed_forms_over_all_orders(function, point, expecte
     assert (found.draws, found.sampling_error()) == (0, {})
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("function", "point", "expected"), SHAPLEY)
 def test_kernel_shap_of_closed_forms_over_all_coalitions(function, point, expected) -> None:
     found = attribute(Of(function), torch.tensor([point], dtype=torch.float32), TWO, method="kernel_shap")
@@ -92,7 +91,6 @@ def test_kernel_shap_of_closed_forms_over_all_coalitions(function, point, expect
     assert found.sampling_error() == {}
 
 
-@pytest.mark.slow
 def test_kernel_shap_takes_fields_as_wholes_and_the_mean_over_many_baselines(net, x) -> None:
     starts = torch.randn(3, 5, generator=torch.Generator().manual_seed(7))
     found = attribute(net, x[:2], Fields.single(5), method="kernel_shap", target=1, baseline=starts)
@@ -102,7 +100,23 @@ def test_kernel_shap_takes_fields_as_wholes_and_the_mean_over_many_baselines(net
     whole = attribute(net, x[:2], Fields(("all",), ((0, 1, 2, 3, 4),)), method="shapley_sampling", target=1)
     paired = attribute(net, x[:2], Fields(("p", "q"), ((0, 1, 2), (3, 4))), method="kernel_shap", target=1)
     assert paired.rows.sum(axis=1) == pytest.approx(whole.rows[:, 0], abs=1e-5)
-    assert found.how()["libraries"].keys() == {"shap", "torch"}
+    assert found.how()["libraries"].keys() == {"torch"}
+
+
+@pytest.mark.slow
+def test_all_coalitions_at_once_are_what_shap_finds_row_by_row(net, x) -> None:
+    """Second oracle: the library's own regression over all coalitions."""
+    from shap import KernelExplainer
+
+    starts = torch.randn(3, 5, generator=torch.Generator().manual_seed(7))
+    found = attribute(net, x[:3], Fields.single(5), method="kernel_shap", target=1, baseline=starts)
+
+    def asked(rows):
+        with torch.no_grad():
+            return net(torch.tensor(rows, dtype=torch.float32))[:, 1].double().numpy()
+
+    theirs = KernelExplainer(asked, starts.numpy()).shap_values(x[:3].numpy(), nsamples=2**5, l1_reg=False, silent=True)
+    assert found.rows == pytest.approx(theirs, abs=1e-5)
 
 
 @pytest.mark.slow
@@ -114,6 +128,7 @@ def test_kernel_shap_says_how_sure_its_draws_are() -> None:
     rough = attribute(net, x, Fields.single(14), method="kernel_shap", draws=1600)
     assert exact.noise is None
     assert rough.noise is not None
+    assert rough.how()["libraries"].keys() == {"shap", "torch"}
     assert np.square((rough.rows - exact.rows) / rough.noise).mean() < 4
 
 

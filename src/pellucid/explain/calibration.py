@@ -14,6 +14,7 @@ from pellucid.errors import BadData
 from pellucid.evidence import Estimate, Evidence, Subject, round_down
 from pellucid.explain.brier import BrierSplit, brier, brier_split
 from pellucid.explain.fairness import group_names
+from pellucid.explain.inputs import by_column
 from pellucid.explain.intervals import MEANS, MINIMUM_CELL, ROUNDING, coarse, step, versions
 from pellucid.explain.predictions import Predictions
 from pellucid.explain.reliability import BINS, Bin, reliability
@@ -149,7 +150,7 @@ def measure_calibration(
     if groups is not None:
         columns = {
             name: _by_group(predictions, group_names(values, len(predictions), name), resamples, [seed, place])
-            for place, (name, values) in enumerate(groups.items())
+            for place, (name, values) in enumerate(by_column(groups, "groups").items())
         }
     return Calibration(
         ece=ece,

@@ -8,6 +8,7 @@ model's own answers on every row at hand; every other model is asked with whole 
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from typing import Final
@@ -18,13 +19,14 @@ from torch import Tensor, nn
 
 from pellucid.errors import BadData, UnsupportedModel
 from pellucid.explain.background import Background
-from pellucid.explain.fields import Fields
+from pellucid.explain.fields import Fields, as_fields
 from pellucid.explain.inputs import check_rows
 from pellucid.explain.intervals import Floats
 from pellucid.explain.model import frozen, outputs, pick
 from pellucid.explain.steady import steady
+from pellucid.schema import Encoding
 
-__all__ = ["Composites", "Preactivations", "differing", "mixer", "prepared", "score_name", "scores"]
+__all__ = ["Composites", "Preactivations", "differing", "flat", "mixer", "prepared", "score_name", "scores"]
 
 NUMBERS: Final = 1 << 22  # of one batch of mixed rows: sixteen megabytes; smaller batches are slower
 
@@ -193,6 +195,30 @@ def mixer(model: nn.Module, fields: Fields, target: int | None, *rows: Tensor) -
         if all(found.agrees(model, part) for part in rows):
             return found
     return Composites(model, fields, target)
+
+
+def flat(
+    model: nn.Module, x: Tensor, background: Background, fields: Fields | Encoding
+) -> tuple[nn.Module, Tensor, Background, Fields]:
+    """The same question about flat rows: images and sequences are flattened, and given back their shape by the model.
+
+    Raises:
+        BadData: ``x`` is no rows of numbers, or ``background`` or ``fields`` is something else.
+    """
+    if not isinstance(background, Background):
+        raise BadData(
+            f"a background says what its rows are, and this is a {type(background).__name__}",
+            where="background",
+            fix='Background(rows, public=False, source="held-out rows")',
+        )
+    check_rows(x)
+    shape = x.shape[1:]
+    if len(shape) > 1 and background.rows.shape[1:] == shape:
+        background = dataclasses.replace(background, rows=background.rows.flatten(1))
+        x = x.flatten(1)
+        if isinstance(model, nn.Module):
+            model = nn.Sequential(nn.Unflatten(1, shape), model)
+    return model, x, background, as_fields(fields)
 
 
 def prepared(

@@ -115,7 +115,7 @@ def find_counterfactual(
     row: Tensor,
     encoding: Encoding,
     *,
-    mutable: Sequence[str],
+    mutable: str | Sequence[str],
     target: int | None = None,
     whole: Collection[str] = (),
     budget: int = BUDGET,
@@ -132,7 +132,7 @@ def find_counterfactual(
         model: Returns logits. It is not touched.
         row: (width,) float32, encoded.
         encoding: Says what may be written in a row.
-        mutable: Columns that may change, at least one.
+        mutable: Columns that may change, at least one; a single one by its name.
         target: The wanted class; by default any other than the present one.
         whole: Columns of whole numbers, which stay whole.
         budget: Most rows to ask the model about, at least one.
@@ -146,6 +146,7 @@ def find_counterfactual(
         UnsupportedModel: The model is random in eval mode, keeps state, or returns something else than logits.
     """
     check_rows(row[None], encoding)
+    mutable = (mutable,) if isinstance(mutable, str) else mutable
     for names, where in ((mutable, "mutable"), (whole, "whole")):
         for name in names:
             if name not in encoding.features:

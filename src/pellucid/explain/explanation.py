@@ -11,7 +11,7 @@ from pellucid.evidence import Coverage, Evidence, Subject, Tier
 from pellucid.explain.ale import LocalEffects
 from pellucid.explain.attribution import Attribution
 from pellucid.explain.effects import PartialDependence
-from pellucid.explain.importance import METHOD, Importance
+from pellucid.explain.importance import Importance
 from pellucid.explain.intervals import MINIMUM_CELL
 from pellucid.explain.strength import Strength
 from pellucid.explain.surrogate import Surrogate
@@ -55,8 +55,7 @@ class Explanation:
             "completeness_gap": round(self.attribution.completeness_gap, 9),
         }
         if self.importance is not None:
-            found["importance"] = {name: estimate.values() for name, estimate in self.importance.columns.items()}
-            found["importance_method"] = METHOD
+            found |= self.importance.values()
         if self.shapley is not None:
             found["shapley"] = {name: estimate.values() for name, estimate in self.shapley.columns.items()}
         if self.effects:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pellucid.disclosure import suppressed_cells, suppressed_groups
 from pellucid.errors import BadData
 from pellucid.evidence import Estimate, Evidence, Subject, round_down
+from pellucid.explain.inputs import by_column
 from pellucid.explain.intervals import MINIMUM_CELL, ROUNDING, Floats, rate, versions
 from pellucid.explain.predictions import Predictions
 from pellucid.explain.ranking import AUC_ROUNDING, auc, publish_auc
@@ -232,6 +233,7 @@ def compare_groups(
         raise BadData(f"cells below {MINIMUM_CELL} people are never published", where="minimum_cell")
     if resamples < 2:
         raise BadData("an interval needs at least two resamples", where="resamples")
+    groups = by_column(groups, "groups")
     if not groups:
         raise BadData(
             "there is no column of groups to compare", where="groups", fix="declare a special column in the schema"

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from pellucid.errors import BadData
 from pellucid.explain.intervals import Floats
-from pellucid.schema import Encoding
+from pellucid.schema import Encoding, Schema
 
-__all__ = ["Fields"]
+__all__ = ["Fields", "as_fields"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +69,21 @@ class Fields:
         for number, group in enumerate(self.slots):
             found[number, list(group)] = 1.0
         return found
+
+
+def as_fields(given: Any) -> Fields:
+    """``given``, or the fields of an encoding.
+
+    Raises:
+        BadData: It is neither.
+    """
+    if isinstance(given, Fields):
+        return given
+    if isinstance(given, Encoding):
+        return Fields.of(given)
+    fix = "Fields.single(x.shape[1]) makes every number a field, patches((channels, height, width), size) an image's"
+    raise BadData(
+        f"what the slots of a row mean is said by an Encoding or by Fields, and this is a {type(given).__name__}",
+        where="fields",
+        fix="Encoding.of(schema) makes an encoding" if isinstance(given, Schema) else fix,
+    )

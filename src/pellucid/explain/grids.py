@@ -14,7 +14,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from pellucid.errors import BadData, UnknownName
-from pellucid.explain.fields import Fields
+from pellucid.explain.fields import Fields, as_fields
 from pellucid.explain.inputs import check_rows
 from pellucid.explain.intervals import MINIMUM_CELL, Floats
 
@@ -47,6 +47,13 @@ def place(x: Tensor, fields: Fields, name: str) -> tuple[int, ...]:
         BadData: ``x`` is of another width or type, has NaN, or fewer than ten rows.
     """
     check_rows(x)
+    fields = as_fields(fields)
+    if x.ndim != 2:
+        raise BadData(
+            f"curves are drawn over the values of a column, and a row here has shape {tuple(x.shape[1:])}",
+            where="x",
+            fix='attribute(…, method="occlusion") says what a patch carries, estimate_shapley what any field does',
+        )
     if name not in fields.names:
         raise UnknownName(f'there is no field "{name}"', where="effects", fix=f"one of {', '.join(fields.names)}")
     if x.ndim != 2 or x.shape[1] != fields.width:
@@ -64,9 +71,10 @@ def grid(x: Tensor, slots: Sequence[int], bins: int) -> Grid:
     """
     if len(slots) != 1:
         raise BadData(
-            "the codes of a category have no order to bin",
+            f"a field of {len(slots)} slots, such as a category, has no order to bin",
             where="effects",
-            fix="hand the codes as points to partial_dependence; accumulated local effects are for numbers",
+            fix="hand points (points, slots) to partial_dependence, of a column declared_points(encoding, name); "
+            "accumulated local effects are for one number",
         )
     if bins < 2:
         raise BadData("at least two bins are needed", where="bins")

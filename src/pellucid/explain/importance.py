@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from pellucid.errors import BadData
 from pellucid.evidence import Estimate, round_down
-from pellucid.explain.inputs import check_rows
+from pellucid.explain.fields import Fields, as_fields
+from pellucid.explain.inputs import check_numbers_or_tokens
 from pellucid.explain.intervals import Mean, Z, step, versions
 from pellucid.explain.model import CHUNK, frozen, outputs
 from pellucid.explain.predictions import predict
@@ -33,6 +34,13 @@ class Importance:
     permutations: int
     seed: int
 
+    def values(self) -> dict[str, Any]:
+        """The importances as they stand in ``explanation`` evidence."""
+        return {
+            "importance": {name: estimate.values() for name, estimate in self.columns.items()},
+            "importance_method": METHOD,
+        }
+
     def how(self) -> Mapping[str, Any]:
         """How the importances were made."""
         return {
@@ -51,7 +59,7 @@ def permute_columns(
     model: nn.Module,
     x: Tensor,
     y: Tensor,
-    encoding: Encoding,
+    encoding: Encoding | Fields,
     *,
     permutations: int = 5,
     seed: int = 0,
@@ -64,9 +72,9 @@ def permute_columns(
 
     Args:
         model: A two-class model. It is not touched.
-        x: (N, width) float32.
+        x: (N, …) float32, or token ids (N, T) int64.
         y: (N,) int64 in 0..1, at least ten of each.
-        encoding: Says which slots belong to which column.
+        encoding: Says which slots of a (flattened) row belong to which column, patch or token.
         permutations: How often each column is permuted, at least two.
         seed: Public: it permutes evaluation rows and draws no noise. Recorded in :meth:`Importance.how`.
         chunk: Rows a forward pass.
@@ -75,7 +83,10 @@ def permute_columns(
         BadData: Wrong type or shape, NaN, fewer than ten people of a class.
         UnsupportedModel: The model is random in eval mode, mixes rows, or has more than two classes.
     """
-    check_rows(x, encoding)
+    fields = as_fields(encoding)
+    check_numbers_or_tokens(x, encoding if isinstance(encoding, Encoding) else None)
+    if x[0].numel() != fields.width:
+        raise BadData(f"a row has {x[0].numel()} slots, and the fields speak of {fields.width}", where="x")
     if permutations < 2:
         raise BadData("at least two permutations are needed to say how much they vary", where="permutations")
     base = predict(model, x, y, chunk=chunk)
@@ -83,22 +94,24 @@ def permute_columns(
     positive = base.labels == 1
     whole = placements(base.logits, positive)
     twin = frozen(model)
-    moved = x.clone()
+    moved = x.clone(memory_format=torch.contiguous_format)
+    rows, slots_of = x.flatten(1), moved.view(len(x), -1)  # the second is where the rows that are asked are changed
     # a drop is a multiple of 1/(2·m·n·permutations): more digits would give m and n away
     grid = step(round_down(whole.positives.size) * round_down(whole.negatives.size))
     found = {}
-    for place, (column, slots) in enumerate(encoding.slices().items()):
+    for place, (column, group) in enumerate(zip(fields.names, fields.slots, strict=True)):
+        slots = list(group)
         rng = np.random.default_rng([seed, place])
         drops = np.empty(permutations)
         above, below = np.zeros_like(whole.positives), np.zeros_like(whole.negatives)
         for number in range(permutations):
             order = torch.from_numpy(rng.permutation(len(x)))
-            moved[:, slots] = x[order][:, slots]
+            slots_of[:, slots] = rows[order][:, slots]
             part = placements(outputs(twin, moved, chunk=chunk).numpy(), positive)
             drops[number] = whole.auc - part.auc
             above += (whole.positives - part.positives) / permutations
             below += (whole.negatives - part.negatives) / permutations
-        moved[:, slots] = x[:, slots]
+        slots_of[:, slots] = rows[:, slots]
         people = float(above.var(ddof=1) / above.size + below.var(ddof=1) / below.size)
         half = Z * math.sqrt(people + float(drops.var(ddof=1)) / permutations)
         value = float(drops.mean())

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pellucid.errors import BadData
+from pellucid.errors import BadData, Misuse
 from pellucid.schema import Encoding
 
-__all__ = ["check_numbers_or_tokens", "check_rows", "check_tokens", "is_tokens"]
+__all__ = ["by_column", "check_encoding", "check_numbers_or_tokens", "check_rows", "check_tokens", "is_tokens"]
 
 
 def check_rows(x: Tensor, encoding: Encoding | None = None) -> None:
@@ -16,7 +21,17 @@ def check_rows(x: Tensor, encoding: Encoding | None = None) -> None:
 
     Raises:
         BadData: It is not; no value is shown.
+        Misuse: ``encoding`` is something else.
     """
+    if encoding is not None:
+        check_encoding(encoding)
+    if is_tokens(x):
+        raise BadData(
+            "these are token ids, and this question moves or mixes numbers: of tokens that would make other words",
+            where="x",
+            fix="ask attribute (at the embedding) or permute_columns; predict and losses take token ids, and so does "
+            "whatever is asked of predictions: calibration, groups, labels, uncertainty",
+        )
     if getattr(x, "dtype", None) != torch.float32:  # also what is no tensor at all
         raise BadData("x must be a float32 tensor", where="x")
     _plain(x)
@@ -56,6 +71,36 @@ def check_numbers_or_tokens(x: Tensor, encoding: Encoding | None = None) -> None
         check_tokens(x)
     else:
         check_rows(x, encoding)
+
+
+def check_encoding(given: Any) -> None:
+    """Check that ``given`` is an encoding, where a question needs to know what a slot may hold.
+
+    Raises:
+        Misuse: It is not.
+    """
+    if not isinstance(given, Encoding):
+        raise Misuse(
+            "this question needs an Encoding, which says of each slot whether it is a number, a category or a missing "
+            f"value and what it may be; this is a {type(given).__name__}",
+            where="encoding",
+            fix="Encoding.of(Schema.parse(TOML)) makes one without any data: docs/explaining.md",
+        )
+
+
+def by_column(given: Any, where: str) -> dict[str, npt.NDArray[Any]]:
+    """Columns by name, of a mapping or a data frame.
+
+    Raises:
+        BadData: It is neither.
+    """
+    if not isinstance(given, Mapping) and not (hasattr(given, "columns") and hasattr(given, "items")):
+        raise BadData(
+            f"columns are handed over by name, and this is a {type(given).__name__}",
+            where=where,
+            fix='a mapping such as {"gender": values}, or a data frame',
+        )
+    return {str(name): np.asarray(values) for name, values in given.items()}
 
 
 def is_tokens(x: Tensor) -> bool:

@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from pellucid.errors import BadData, UnknownName
 from pellucid.evidence import Estimate
 from pellucid.explain.background import Background
-from pellucid.explain.coalitions import Composites, prepared, score_name
+from pellucid.explain.coalitions import Composites, flat, prepared, score_name
 from pellucid.explain.fields import Fields
 from pellucid.explain.intervals import MINIMUM_CELL, Floats, mean, versions
 from pellucid.explain.shapley import few, members, weighted_games
 from pellucid.explain.strength import root_mean_square
+from pellucid.schema import Encoding
 
 __all__ = ["Interactions", "estimate_interactions", "exact_interactions"]
 
@@ -86,7 +87,7 @@ def exact_interactions(
     model: nn.Module,
     x: Tensor,
     background: Background,
-    fields: Fields,
+    fields: Fields | Encoding,
     *,
     target: int | None = None,
     public: bool = False,
@@ -95,9 +96,9 @@ def exact_interactions(
 
     Args:
         model: Standard modules, not wrapped for private training. It is not touched.
-        x: (N, width) float32; at least two rows, or ten private ones.
+        x: (N, …) float32; at least two rows, or ten private ones.
         background: At least one row.
-        fields: Two to fourteen.
+        fields: Of a (flattened) row; an encoding stands for its columns. Two to fourteen.
         target: The class whose score is meant; by default the log-odds of class 1 of two.
         public: ``x`` was made without the data.
 
@@ -106,6 +107,7 @@ def exact_interactions(
         Misuse: More than fourteen fields.
         UnsupportedModel: The model is random in eval mode, mixes rows, or has classes and no target is named.
     """
+    model, x, background, fields = flat(model, x, background, fields)
     pairs = _pairs(fields, None)
     _enough(x, public=public)
     few(fields)
@@ -122,11 +124,11 @@ def estimate_interactions(
     model: nn.Module,
     x: Tensor,
     background: Background,
-    fields: Fields,
+    fields: Fields | Encoding,
     *,
     pairs: Sequence[Pair] | None = None,
     draws: int = 8,
-    seed: int,
+    seed: int = 0,
     target: int | None = None,
     public: bool = False,
 ) -> Interactions:
@@ -137,9 +139,9 @@ def estimate_interactions(
 
     Args:
         model: Standard modules, not wrapped for private training. It is not touched.
-        x: (N, width) float32; at least two rows, or ten private ones.
+        x: (N, …) float32; at least two rows, or ten private ones.
         background: At least one row.
-        fields: At least two.
+        fields: Of a (flattened) row; an encoding stands for its columns. At least two.
         pairs: Names of fields, two by two; by default all pairs.
         draws: Draws a row and pair, even; each asks the model eight times. With two draws of a few hundred rows the
             products are so skewed that intervals hold rather 90 % than 95 %.
@@ -152,6 +154,7 @@ def estimate_interactions(
         UnknownName: A pair of a field that is not there.
         UnsupportedModel: The model is random in eval mode, mixes rows, or has classes and no target is named.
     """
+    model, x, background, fields = flat(model, x, background, fields)
     wanted = _pairs(fields, pairs)
     _enough(x, public=public)
     if draws < 2 or draws % 2 or seed < 0:

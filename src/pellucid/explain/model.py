@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import numbers
 import random
 import types
 from collections.abc import Callable, Iterator
@@ -189,15 +190,22 @@ def pick(found: Tensor, target: int | None = None) -> Tensor:
         UnsupportedModel: There are more than two classes, and none is named.
     """
     classes = 2 if found.ndim == 1 else found.shape[1]
+    given: Any = target  # whatever a caller wrote
+    if given is not None and (isinstance(given, bool) or not isinstance(given, numbers.Integral)):
+        raise BadData(
+            f"a target is the number of one class, and this is a {type(given).__name__}",
+            where="target",
+            fix=f"a whole number from 0 to {classes - 1}",
+        )
     if target is not None and not 0 <= target < classes:
         raise BadData(f"there is no class {target}: the model has {classes}, from 0", where="target")
     if found.ndim == 1:
         return -found if target == 0 else found
     if target is None:
         raise UnsupportedModel(
-            f"attributions explain one score, and this model has {classes} classes",
+            f"this question is about one score, and the model has {classes} classes",
             where="model",
-            fix="name the class whose logit is to be explained: target=…",
+            fix="name the class whose logit is meant: target=…",
         )
     return found[:, target]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Final
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -17,6 +20,9 @@ from pellucid.explain.steady import steady
 __all__ = ["Predictions", "check_labels", "predict"]
 
 
+SUM: Final = 1e-6  # what float32 leaves of a sum of probabilities
+
+
 class Predictions:
     """Logits and labels of N people. Both are private: ``repr`` shows only the rounded number of rows.
 
@@ -26,7 +32,8 @@ class Predictions:
         labels: (N,) int64 in 0..classes-1.
 
     Raises:
-        BadData: Shapes do not match, a logit is not finite, or a label is out of range.
+        BadData: Shapes do not match, a logit is not finite, every row is made of probabilities, or a label is out of
+            range.
     """
 
     __slots__ = ("labels", "logits")
@@ -36,6 +43,13 @@ class Predictions:
         if found.dtype.kind not in "fiu" or found.ndim not in (1, 2) or 0 in found.shape:
             raise BadData("logits must be finite numbers, of shape (N,) or (N, classes)", where="logits")
         found = found.astype(np.float64)
+        if found.ndim == 2 and _shares(found):
+            raise BadData(
+                "these are probabilities, each row from 0 to 1 with the sum 1: logits are needed, or softmax would be "
+                "taken twice",
+                where="logits",
+                fix="hand over what enters the last softmax, or numpy.log(probabilities)",
+            )
         with np.errstate(over="ignore", invalid="ignore"):
             if found.ndim == 2 and found.shape[1] <= 2:
                 found = found[:, -1] - (found[:, 0] if found.shape[1] == 2 else 0.0)
@@ -55,6 +69,14 @@ class Predictions:
     def classes(self) -> int:
         """How many classes there are."""
         return 2 if self.logits.ndim == 1 else self.logits.shape[1]
+
+    def values(self) -> dict[str, Any]:
+        """What may be said of the scores themselves: how many people, rounded down to ten, and how many classes."""
+        return {"n": round_down(len(self)), "classes": self.classes}
+
+    def how(self) -> Mapping[str, Any]:
+        """How the scores were made."""
+        return {"score": "log-odds of class 1" if self.classes == 2 else "one logit a class", "data": "held-out split"}
 
     @property
     def probability(self) -> Floats:
@@ -116,6 +138,12 @@ def predict(model: nn.Module, x: Tensor, y: Tensor, *, chunk: int = CHUNK) -> Pr
     twin = frozen(model)
     steady(twin, x)
     return Predictions(outputs(twin, x, chunk=chunk).numpy(), y.cpu().numpy())
+
+
+def _shares(found: Floats) -> bool:
+    """Whether every row (N, classes) lies in [0, 1] and sums to 1, as what a softmax returns does."""
+    inside = bool((found >= 0).all()) and bool((found <= 1).all())
+    return inside and found.shape[1] > 1 and bool((np.abs(found.sum(axis=1) - 1) <= SUM).all())
 
 
 def check_labels(labels: npt.NDArray[np.int64], rows: int, classes: int) -> None:

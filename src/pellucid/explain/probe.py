@@ -31,9 +31,13 @@ def public_rows(encoding: Encoding, n: int = 2000, *, seed: int = 0) -> Tensor:
 
     Raises:
         BadData: ``n`` is below one.
+        Misuse: Not an encoding.
     """
     import torch
 
+    from pellucid.explain.inputs import check_encoding
+
+    check_encoding(encoding)
     if n < 1:
         raise BadData("at least one row is needed", where="n")
     rng = np.random.default_rng(seed)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from torch import Tensor, nn
 
 from pellucid.errors import BadData, UnsupportedModel
+from pellucid.explain.inputs import check_encoding
 from pellucid.explain.intervals import Floats, versions
 from pellucid.explain.model import frozen
 from pellucid.schema import MISSING, Code, Encoding
@@ -113,6 +114,7 @@ def read_out(model: nn.Module, encoding: Encoding) -> Readout:
     Raises:
         UnsupportedModel: The model is not linear, has more than two classes, or other inputs than the encoding.
     """
+    check_encoding(encoding)
     layer = _linear(frozen(model))
     if layer.in_features != encoding.width or layer.out_features not in (1, 2):
         raise UnsupportedModel(

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from pellucid.errors import Misuse
 from pellucid.evidence import round_down
 from pellucid.explain.background import Background
-from pellucid.explain.coalitions import differing, prepared, score_name
+from pellucid.explain.coalitions import differing, flat, prepared, score_name
 from pellucid.explain.fields import Fields
 from pellucid.explain.intervals import Floats, versions
+from pellucid.schema import Encoding
 
 __all__ = ["MOST_FIELDS", "ShapleyValues", "exact_shapley", "few", "members", "weighted_games"]
 
@@ -126,7 +127,7 @@ def exact_shapley(
     model: nn.Module,
     x: Tensor,
     background: Background,
-    fields: Fields,
+    fields: Fields | Encoding,
     *,
     target: int | None = None,
     public: bool = False,
@@ -137,9 +138,10 @@ def exact_shapley(
 
     Args:
         model: Standard modules, not wrapped for private training. It is not touched.
-        x: (N, width) float32.
+        x: (N, …) float32.
         background: At least one row; with one row it is a baseline.
-        fields: At most fourteen: each coalition is asked about once for each row and background row.
+        fields: Of a (flattened) row, at most fourteen: each coalition is asked about once for each row and background
+            row. An encoding stands for its columns.
         target: The class whose score is explained; by default the log-odds of class 1 of two.
         public: ``x`` was made without the data.
 
@@ -148,6 +150,7 @@ def exact_shapley(
         Misuse: More than fourteen fields.
         UnsupportedModel: The model is random in eval mode, mixes rows, or has classes and no target is named.
     """
+    model, x, background, fields = flat(model, x, background, fields)
     few(fields)
     found, own, others = weighted_games(model, x, background, fields, target, _weights(len(fields)))
     b = background.rows.cpu()

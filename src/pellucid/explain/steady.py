@@ -48,7 +48,7 @@ def _look(model: nn.Module, x: Tensor) -> None:
         raise UnsupportedModel(
             "the answer for a row depends on the other rows of its batch",
             where="model",
-            fix="use GroupNorm or LayerNorm instead of batch statistics",
+            fix=_remedy(model),
         )
     watch = _Squashed()
     try:
@@ -62,6 +62,17 @@ def _look(model: nn.Module, x: Tensor) -> None:
             where="model",
             fix="return what enters the last sigmoid or softmax; the weights stay as they are",
         )
+
+
+def _remedy(model: nn.Module) -> str:
+    """What mends a model that mixes the rows of a batch."""
+    for name, part in model.named_modules():
+        if getattr(part, "batch_first", True) is False:
+            return (
+                f"build {type(part).__name__} ({name or 'the model itself'}) with batch_first=True, if rows come "
+                "first: it takes them for the steps of a sequence"
+            )
+    return "use GroupNorm or LayerNorm instead of batch statistics"
 
 
 class _Squashed(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -15,6 +15,7 @@ from pellucid.disclosure import suppressed_groups
 from pellucid.errors import BadData, UnknownName, nearest
 from pellucid.evidence import Estimate, Evidence, Subject
 from pellucid.explain.fairness import group_names
+from pellucid.explain.inputs import by_column
 from pellucid.explain.intervals import MINIMUM_CELL, ROUNDING, Floats, mean, rate, versions
 from pellucid.explain.predictions import Predictions
 from pellucid.explain.ranking import publish_auc
@@ -168,7 +169,8 @@ def measure_uncertainty(
     method = method or ("lac" if predictions.classes == 2 else "aps")
     if method not in _METHODS:
         raise BadData("a conformal score is lac or aps", where="method")
-    names = {name: group_names(column, len(predictions), name) for name, column in (groups or {}).items()}
+    columns = {} if groups is None else by_column(groups, "groups")
+    names = {name: group_names(column, len(predictions), name) for name, column in columns.items()}
     if by is not None and by not in names:
         raise UnknownName(f'there are no groups of "{by}"{nearest(by, names)}', where="by")
 

@@ -25,13 +25,15 @@ from torch import Tensor, nn
 
 from pellucid.errors import BadData
 from pellucid.explain.background import Background
-from pellucid.explain.coalitions import Composites, differing, prepared
+from pellucid.explain.coalitions import Composites, differing, flat, prepared
 from pellucid.explain.fields import Fields
 from pellucid.explain.intervals import Floats
 from pellucid.explain.shapley import ShapleyValues
+from pellucid.schema import Encoding
 
 __all__ = ["LIMIT", "estimate_shapley"]
 
+WALKS: Final = 8  # pairs of walks a row, unless others are asked for
 LEAST: Final = 4  # walks: three background rows, one of them twice, or fewer and more often
 CONTROL: Final = 4  # walks of each background row that make the control
 LIMIT: Final = 4096  # walks of a row at most, where a tolerance is to be reached
@@ -47,10 +49,10 @@ def estimate_shapley(
     model: nn.Module,
     x: Tensor,
     background: Background,
-    fields: Fields,
+    fields: Fields | Encoding,
     *,
-    walks: int,
-    seed: int,
+    walks: int = WALKS,
+    seed: int = 0,
     target: int | None = None,
     tolerance: float | None = None,
     limit: int = LIMIT,
@@ -64,9 +66,9 @@ def estimate_shapley(
 
     Args:
         model: Standard modules, not wrapped for private training. It is not touched.
-        x: (N, width) float32.
+        x: (N, …) float32.
         background: At least one row; with one row it is a baseline.
-        fields: Any number.
+        fields: Of a (flattened) row; an encoding stands for its columns. Any number.
         walks: Antithetic pairs of walks a row, at least four; each asks the model 2·fields − 2 times.
         seed: Public; draws orders and background rows, no noise.
         target: The class whose score is explained; by default the log-odds of class 1 of two.
@@ -84,6 +86,7 @@ def estimate_shapley(
             f"at least {LEAST} walks and no more than the limit, a seed of 0 or more and a tolerance above 0",
             where="estimate_shapley",
         )
+    model, x, background, fields = flat(model, x, background, fields)
     mix, own, others = prepared(model, x, background, fields, target)
     x, b = x.cpu(), background.rows.cpu()
     sampler = _Sampler(mix, fields, b, others)

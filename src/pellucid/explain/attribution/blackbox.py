@@ -18,8 +18,10 @@ from pellucid.errors import MissingExtra
 from pellucid.explain.attribution.completeness import incomplete, measure
 from pellucid.explain.attribution.draws import BATCHES, Batches, seeds
 from pellucid.explain.attribution.question import Answer, Question
+from pellucid.explain.background import Background
 from pellucid.explain.intervals import Floats
 from pellucid.explain.model import CHUNK, outputs, pick, untouched
+from pellucid.explain.shapley import MOST_FIELDS, exact_shapley
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,15 +32,21 @@ __all__ = ["kernel_shap"]
 def kernel_shap(question: Question) -> Answer:
     """Shapley values by a weighted regression on coalitions, against the mean over the baselines.
 
-    With no more coalitions than draws, all are taken and the values are exact.
+    With no more coalitions than draws, all are taken and the values are exact: the regression over all coalitions has
+    the Shapley values for solution (Lundberg and Lee 2017, theorem 2), so up to fourteen fields they are looked up as
+    such, without SHAP, for all rows together.
 
     Raises:
-        MissingExtra: SHAP is not installed.
+        MissingExtra: SHAP is not installed, and coalitions have to be drawn.
         UnsupportedModel: The values do not add up within the tolerance.
     """
-    explainer = _explainer()
     count = len(question.fields)
     every = count < 30 and 2**count - 2 <= question.draws
+    if every and count <= MOST_FIELDS:
+        stand = Background(question.start, public=True, source="baselines")
+        exact = exact_shapley(question.model, question.x, stand, question.fields, target=question.target)
+        return Answer(exact.rows, measure(exact.rows.sum(axis=1), question.change()))
+    explainer = _explainer()
     coalitions = question.draws if every else max(2 * count + 2, question.draws // BATCHES)
 
     def estimate(seed: int) -> Floats:

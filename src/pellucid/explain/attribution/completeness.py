@@ -12,7 +12,10 @@ from pellucid.explain.intervals import Floats
 
 __all__ = ["REMEDY", "Gap", "incomplete", "measure"]
 
-REMEDY: Final = "use a smoother activation, or raise the tolerance and say so"
+REMEDY: Final = (
+    "use a smoother activation, or raise the tolerance and say so; again(model, x, attribution) explains a model with "
+    "other weights, such as a randomised one, exactly as the first was explained, whatever its gap"
+)
 
 
 @dataclass(frozen=True, slots=True)

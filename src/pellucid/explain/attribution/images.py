@@ -16,8 +16,14 @@ def patches(shape: tuple[int, int, int], size: int) -> Fields:
         size: Pixels on a side of a patch; 1 makes a field of every pixel.
 
     Raises:
-        BadData: A number below one.
+        BadData: Not three numbers, or one below one.
     """
+    if len(shape) != 3:
+        raise BadData(
+            f"the shape of an image is (channels, height, width), and this has {len(shape)} numbers",
+            where="patches",
+            fix="a grey image has one channel: (1, height, width)",
+        )
     channels, height, width = shape
     if min(channels, height, width, size) < 1:
         raise BadData("an image and its patches must have at least one pixel", where="patches")

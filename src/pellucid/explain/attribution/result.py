@@ -152,6 +152,10 @@ class Attribution:
             found |= {"completeness_gap": round(self.gap.mean, 9), "completeness_gap_max": round(self.gap.max, 9)}
         return found
 
+    def _libraries(self) -> tuple[str, ...]:
+        exact = self.method == "kernel_shap" and not self.draws
+        return ("torch",) if exact else _LIBRARIES.get(self.method, ("torch",))
+
     def how(self) -> Mapping[str, Any]:
         """How the attributions were made."""
         score = "the log-odds of class 1" if self.target is None else f"the score of class {self.target}"
@@ -163,7 +167,7 @@ class Attribution:
             **({} if self.public else {"rounding": MEANS}),
             "n": self.n,
             "seed": self.seed,
-            "libraries": versions(*_LIBRARIES.get(self.method, ("torch",))),
+            "libraries": versions(*self._libraries()),
         }
         if self.steps:
             found["path"] = f"Gauss-Legendre, {self.steps} points"

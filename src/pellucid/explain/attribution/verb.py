@@ -13,7 +13,7 @@ from pellucid.errors import BadData, UnsupportedModel, nearest
 from pellucid.explain.attribution import blackbox, methods, occlusion, path, tokens
 from pellucid.explain.attribution.question import Answer, Question
 from pellucid.explain.attribution.result import Attribution
-from pellucid.explain.fields import Fields
+from pellucid.explain.fields import Fields, as_fields
 from pellucid.explain.inputs import check_numbers_or_tokens
 from pellucid.explain.intervals import Floats
 from pellucid.explain.model import frozen, outputs, pick, untouched
@@ -85,12 +85,16 @@ def attribute(
         UnsupportedModel: The model is random in eval mode or mixes rows, the method does not fit it, more than two
             classes and no ``target``, or the completeness gap stays above ``tolerance``.
     """
-    fields = encoding if isinstance(encoding, Fields) else Fields.of(encoding)
+    fields = as_fields(encoding)
     _check(x, encoding, fields)
     if not (tolerance > 0 and 1 <= steps <= limit and rows >= 1 and (draws is None or draws >= 1)):
         raise BadData("tolerance must be above 0, 1 <= steps <= limit, rows >= 1 and draws >= 1", where="attribute")
     if method != "auto" and method not in _METHODS:
-        raise BadData(f'there is no method "{method}"{nearest(method, _METHODS)}', where="method")
+        raise BadData(
+            f'there is no method "{method}"{nearest(method, _METHODS)}',
+            where="method",
+            fix=f"auto, {', '.join(_METHODS)}; a simple model of the model is fit_surrogate",
+        )
     if baseline is not None and not isinstance(baseline, Tensor):
         raise BadData("the baseline must be a tensor", where="baseline")
     if x.is_inference():

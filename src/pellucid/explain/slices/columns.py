@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pellucid.errors import BadData, UnknownName, nearest
+from pellucid.explain.inputs import by_column
 from pellucid.explain.intervals import MINIMUM_CELL, Floats
 
 __all__ = ["Bools", "Codes", "Column", "code_table", "quantile_edges", "roundest"]
@@ -51,12 +52,13 @@ def code_table(
         BadData: No column, a wrong length, or values that are neither text, booleans nor finite numbers.
         UnknownName: Edges of a column that is not there.
     """
+    table = by_column(table, "table")
     if not table:
         raise BadData("there is no column to search", where="table", fix="hand over the columns the reader may see")
     for name in edges:
         if name not in table:
             raise UnknownName(f'no column "{name}"{nearest(name, table)}', where="edges")
-    return [_column(name, np.asarray(values), rows, edges.get(name), bins) for name, values in table.items()]
+    return [_column(name, values, rows, edges.get(name), bins) for name, values in table.items()]
 
 
 def quantile_edges(values: Floats, bins: int) -> Floats:

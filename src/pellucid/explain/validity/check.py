@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from pellucid.errors import BadData
 from pellucid.evidence import Coverage, Evidence, Subject, Tier, round_down
-from pellucid.explain.attribution import again
+from pellucid.explain.attribution import Attribution, again
 from pellucid.explain.explanation import Explanation
-from pellucid.explain.fields import Fields
-from pellucid.explain.inputs import check_rows
+from pellucid.explain.fields import Fields, as_fields
+from pellucid.explain.inputs import check_numbers_or_tokens, is_tokens
 from pellucid.explain.intervals import MINIMUM_CELL, Floats
 from pellucid.explain.model import frozen
 from pellucid.explain.ranking import spearman
@@ -160,8 +160,8 @@ class Validity:
 def check_validity(
     model: nn.Module,
     x: Tensor,
-    encoding: Encoding,
-    explanation: Explanation,
+    encoding: Encoding | Fields,
+    explanation: Explanation | Attribution,
     *,
     models: int = MODELS,
     seed: int = 0,
@@ -174,9 +174,10 @@ def check_validity(
 
     Args:
         model: The model that was explained. It is not touched.
-        x: (N, width) float32, the rows that were explained; the first 256 are used.
-        encoding: As for the explanation.
-        explanation: What :class:`pellucid.explain.Explanation` holds.
+        x: (N, …) float32 or token ids (N, T), the rows that were explained; the first 256 are used.
+        encoding: As for the explanation; with fields alone nobody knows which numbers may move, and sensitivity is not
+            measured.
+        explanation: What :class:`pellucid.explain.Explanation` holds, or an attribution alone.
         models: How many times the last layer is drawn anew, at least one.
         seed: Public: weights drawn with it are never released.
         thorough: Also draw every layer anew, measure deletion and insertion, and move the numbers a little (where
@@ -189,8 +190,17 @@ def check_validity(
         BadData: Wrong type, shape or columns; members beside rows that stand for nobody.
         UnsupportedModel: No layer of the model has parameters.
     """
-    check_rows(x, encoding)
-    if encoding.features != explanation.attribution.columns:
+    fields = as_fields(encoding)
+    check_numbers_or_tokens(x, encoding if isinstance(encoding, Encoding) else None)
+    if isinstance(explanation, Attribution):
+        explanation = Explanation(explanation)
+    if not isinstance(explanation, Explanation):
+        raise BadData(
+            f"what is tested is an Explanation or an Attribution, and this is a {type(explanation).__name__}",
+            where="explanation",
+            fix="hand over what attribute returned",
+        )
+    if fields.names != explanation.attribution.columns:
         raise BadData("the explanation is of other columns than the encoding", where="explanation")
     if models < 1:
         raise BadData("at least one re-drawn model is needed", where="models")
@@ -226,16 +236,18 @@ def check_validity(
     cascade, faithfulness, sensitivity = None, None, None
     if thorough:
         cascade = randomise_layers(explain, model, rows, draws=max(2, min(models, DRAWS)), seed=seed, public=public)
-        faithfulness = measure_faithfulness(
-            model,
-            rows,
-            again(model, rows, whole),
-            baseline=_row(whole.origin, rows),
-            fields=Fields.of(encoding),
-            seed=seed,
-            public=public,
-        )
-        if any(code.how in NUMBERS for code in encoding.codes):
+        if (start := _row(whole.origin, rows)) is not None:
+            faithfulness = measure_faithfulness(
+                model,
+                rows,
+                again(model, rows, whole),
+                baseline=start,
+                fields=fields,
+                target=whole.target,
+                seed=seed,
+                public=public,
+            )
+        if isinstance(encoding, Encoding) and any(code.how in NUMBERS for code in encoding.codes):
             sensitivity = measure_sensitivity(explain, model, rows, encoding=encoding, seed=seed, public=public)
     return Validity(
         completeness_gap_max=explanation.attribution.completeness_gap_max,
@@ -259,8 +271,10 @@ def check_validity(
     )
 
 
-def _row(origin: Tensor, rows: Tensor) -> Tensor:
-    """The baseline as a row; zeros, the midpoint of every range, where attributions start at a padding token."""
+def _row(origin: Tensor, rows: Tensor) -> Tensor | None:
+    """The baseline as a row; of numbers zeros where attributions start elsewhere; None where it is no token."""
+    if is_tokens(rows):
+        return origin.to(rows.dtype).expand(rows.shape[1:]) if bool((origin >= 0).all()) else None
     fits = origin.shape == rows.shape[1:] and origin.dtype == rows.dtype
     return origin if fits else torch.zeros_like(rows[0])
 
