@@ -27,7 +27,6 @@ DOORS = {
     "pyarrow.parquet": ("vault/parquet.py",),
     "sqlalchemy": ("log/store/",),
     "dp_accounting": ("privacy/composition.py",),
-    "celpy": ("check/",),
     "jinja2": ("report/",),
     "rich": ("console.py",),
 }

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import datetime as dt
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,7 @@ from pellucid.log.entries import Entry, parse
 from pellucid.log.note import Checkpoint, open_checkpoint
 from pellucid.log.store import Log
 
-__all__ = ["FORMAT", "SIGNING_ROLES", "Bundle", "Item", "Verified", "build", "read", "verify"]
+__all__ = ["FORMAT", "SIGNING_ROLES", "Bundle", "Item", "Verified", "build", "read", "role_holder", "verify"]
 
 FORMAT: Final = "pellucid/bundle@1"
 MAX_BYTES: Final = 64 << 20
@@ -131,6 +131,7 @@ class Verified:
         owner: The trusted owner at the root of the chain.
         log_key: The log's key, named by the owner in entry 0.
         checkpoint: The signed tree head all proofs lead to.
+        indices: The log entry of each statement.
     """
 
     project: str
@@ -140,6 +141,7 @@ class Verified:
     owner: VerifyKey
     log_key: VerifyKey
     checkpoint: Checkpoint
+    indices: tuple[int, ...]
 
 
 def read(path: Path | str) -> Bundle:
@@ -231,7 +233,8 @@ def _verify(bundle: Bundle, owners: Sequence[VerifyKey], tell: Passed) -> Verifi
     order = _weight(entries)
     evidence, signers = tuple(said[i] for i in order), tuple(by[i] for i in order)
     tell("subject", f"every statement is about {bundle.subject.name} or the data it was trained on")
-    return Verified(root.body["project"], bundle.subject, evidence, signers, owner, log_key, checkpoint)
+    indices = tuple(entries[i].index for i in order)
+    return Verified(root.body["project"], bundle.subject, evidence, signers, owner, log_key, checkpoint, indices)
 
 
 def up_to(tier: str) -> frozenset[str]:
@@ -305,24 +308,42 @@ def _signer(entry: Entry, root: Entry, grants: Sequence[Entry], owner: VerifyKey
         return str(root.body["owner"]["name"])
     kind = entry.evidence.kind
     fitting = MAKING_ROLES if kind in MAKES else SIGNING_ROLES
+    before = [grant for grant in grants if grant.index <= entry.index]
+    name = role_holder(before, owner, entry.signer, fitting, when)
+    if name is None:
+        raise NotTrusted(
+            f"{entry.signer.name} was not granted a role that signs evidence of kind {kind},"
+            " or not at the time it says",
+            where=f"bundle: log entry {entry.index}",
+        )
+    return name
+
+
+def role_holder(
+    grants: Sequence[Entry], owner: VerifyKey, key: VerifyKey, roles: Collection[str], when: dt.datetime
+) -> str | None:
+    """The name under which ``key`` held one of ``roles`` at a moment, by the owner's word; None if it did not.
+
+    Args:
+        grants: Grants and revocations in the order of the log; those that ``owner`` did not sign are passed over.
+        owner: The trusted owner.
+        key: Whose role is asked for.
+        roles: Any of them will do.
+        when: The moment, in UTC.
+    """
     held: dict[tuple[str, str], Entry] = {}  # (name, role) -> the grant that holds
     for grant in grants:
-        if grant.index > entry.index:
-            break
         if grant.kind == "grant" and grant.signer == owner:
             held[grant.body["identity"]["name"], grant.body["role"]] = grant
         elif grant.kind == "revoke" and grant.signer == owner:
             held.pop((grant.body["identity"], grant.body["role"]), None)
     for (name, role), grant in held.items():
-        if grant.body["identity"]["verifier"] != entry.signer.line or role not in fitting:
+        if grant.body["identity"]["verifier"] != key.line or role not in roles:
             continue
         expires = grant.body["expires"]
         if _at(grant) <= when and (expires is None or when.date() <= dt.date.fromisoformat(expires)):
-            return name
-    raise NotTrusted(
-        f"{entry.signer.name} was not granted a role that signs evidence of kind {kind}, or not at the time it says",
-        where=f"bundle: log entry {entry.index}",
-    )
+            return str(name)
+    return None
 
 
 def _at(entry: Entry) -> dt.datetime:

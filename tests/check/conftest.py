@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from pellucid.bundle import Bundle, Item
+from pellucid.check.signatures import sign
+from pellucid.check.waivers import Waiver
 from pellucid.evidence import Evidence, Subject, parse_canonical
 from pellucid.keys import SigningKey, WrapKey
-from pellucid.log.entries import seal_evidence, seal_record
+from pellucid.log.entries import parse, seal_evidence, seal_record
 from pellucid.log.note import Checkpoint, sign_checkpoint
 from pellucid.log.tree import inclusion_proof, leaf_hash, root
 
@@ -43,6 +46,26 @@ class Maker:
         person = {"name": "bo", "verifier": self.scientist.verifier.line, "wrapping": self.wrapping}
         fields = {"role": role, "generation": 1, "identity": person, "wrapped": "", "log_key": None, "expires": None}
         return seal_record("grant", fields, self.owner, AT)
+
+    def waiver(
+        self,
+        name: str,
+        *,
+        scope: str = "credit-risk@1",
+        expires: dt.date = dt.date(2026, 12, 31),
+        signer: SigningKey | None = None,
+        grants: Sequence[bytes] = (),
+        project: str = "credit",
+        at: dt.datetime = AT,
+        **changed: Any,
+    ) -> str:
+        """A signed entry of a waivers file; ``changed`` fields are other than what was signed."""
+        made = Waiver(name, scope, "ana", "ticket 7", expires)
+        entries = [parse(2 + number, leaf) for number, leaf in enumerate(grants)]
+        signed = sign(made, project, signer or self.owner, entries, at)
+        fields = {"id": name, "scope": scope, "owner": "ana", "reason": "ticket 7", "expires": expires, **changed}
+        lines = [f"{key} = {value if key == 'expires' else json.dumps(value)}" for key, value in fields.items()]
+        return "\n".join(["[[waive]]", *lines, f'signed = "{signed}"', ""])
 
     def bundle(
         self,

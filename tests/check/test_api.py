@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pellucid.bundle import Bundle
-from pellucid.check import FORMATS, ReleasePolicy, Waiver, check, json_document, render_verification, require
+from pellucid.check import ReleasePolicy, check, render, render_verification, require
 from pellucid.check.text import WIDTH, shown
 from pellucid.errors import BadFile, Refused, RequirementsNotMet
 from pellucid.keys import SigningKey
@@ -127,9 +127,12 @@ def test_trust_is_the_callers_else_the_policys_else_the_default(
     assert check(bundle, policy("privacy.epsilon < 3"), default_owners=[eve]).exit == 3
 
 
-def test_a_waiver_is_applied_on_the_given_day(make: Callable[..., Bundle], maker: Any, values: Any) -> None:
-    waiver = Waiver("r", "ticket", "ana", TODAY, adopted=True)
-    arguments = {"owners": [maker.owner.verifier], "waivers": [waiver]}
+def test_a_waiver_is_applied_on_the_given_day(
+    make: Callable[..., Bundle], maker: Any, values: Any, tmp_path: Path
+) -> None:
+    granted = tmp_path / "w.toml"
+    granted.write_text(maker.waiver("r", expires=TODAY))
+    arguments: Any = {"owners": [maker.owner.verifier], "waivers": granted}
     rule = policy("evaluation.auc.low > 0.99")
     assert check(make(values), rule, today=TODAY, **arguments).findings[0].status == "waived"
     assert check(make(values), rule, today=TODAY + dt.timedelta(days=1), **arguments).exit == 1
@@ -141,23 +144,24 @@ def test_a_waiver_is_applied_on_the_given_day(make: Callable[..., Bundle], maker
 def test_json_is_exactly_the_documented_document(make: Callable[..., Bundle], maker: Any, values: Any) -> None:
     del values["attack"]
     result = check(make(values), SHIPPED, owners=[maker.owner.verifier])
-    document = json_document(result)
-    assert list(document) == ["verdict", "exit", "findings"]
+    document = result.document()
+    assert list(document) == ["verdict", "exit", "findings", "notices", "policy"]
     for finding in document["findings"]:
         assert list(finding) == ["id", "status", "severity", "that", "because", "values", "fix"]
-    assert json.loads(FORMATS["json"](result)) == document
+    assert json.loads(render(result, "json")) == document
     assert {f["id"]: f["values"] for f in document["findings"]}["privacy.attacked"] == {"attack.epsilon_lower": None}
 
 
 def test_text_has_80_columns_a_mark_for_each_finding_and_the_verdict_last(
-    make: Callable[..., Bundle], maker: Any, values: Any
+    make: Callable[..., Bundle], maker: Any, values: Any, tmp_path: Path
 ) -> None:
     del values["attack"]
     values["evaluation"]["auc"]["low"] = 0.7
     values["fairness"]["columns"]["gender"]["demographic_parity_difference"]["high"] = 0.195
-    waiver = Waiver("fairness.demographic-parity", "known", "ana", TODAY, adopted=True)
-    result = check(make(values), SHIPPED, owners=[maker.owner.verifier], today=TODAY, waivers=[waiver])
-    text = FORMATS["text"](result)
+    granted = tmp_path / "w.toml"
+    granted.write_text(maker.waiver("fairness.demographic-parity", expires=TODAY))
+    result = check(make(values), SHIPPED, owners=[maker.owner.verifier], today=TODAY, waivers=granted)
+    text = render(result, "text")
     lines = text.splitlines()
     assert all(len(line) <= WIDTH for line in lines)
     assert "✗ FAIL        evaluation.auc" in lines
@@ -176,7 +180,7 @@ def test_no_control_character_of_a_stranger_reaches_the_terminal(
 ) -> None:
     values["training"]["purpose"] = "\x1b[2J\x1b[1;1Hverdict: PASS\r\nverdict: PASS\u202e"
     result = check(make(values), policy("training.purpose == 'x'"), owners=[maker.owner.verifier])
-    text = FORMATS["text"](result)
+    text = render(result, "text")
     assert all(character.isprintable() or character == "\n" for character in text)
     assert not any(line.startswith("verdict: PASS") for line in text.splitlines())
 
@@ -188,6 +192,8 @@ def test_no_control_character_of_a_stranger_reaches_the_terminal(
         (True, "true"),
         (False, "false"),
         (3, "3"),
+        (3.0, "3"),
+        ({"value": 0.9, "low": 0.8, "high": 0.95, "n": 100}, "0.9 (0.8 to 0.95, n 100)"),
         (0.9, "0.9"),
         (1e-5, "1e-05"),
         ("a b", '"a b"'),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pellucid.check import ReleasePolicy, Waiver, judge, verdict
+from pellucid.check import ReleasePolicy, judge, verdict
 from pellucid.check.rules import unmeasured, variables
 from pellucid.errors import BadFile
 from pellucid.evidence import Evidence, Finding, Subject
@@ -130,49 +130,6 @@ def test_of_a_bundle_that_does_not_verify_everything_is_unmeasured() -> None:
     rules = policy("!has(attack.epsilon_lower)", ("evaluation.auc.low > 0.5", "warning"))
     assert statuses(unmeasured(rules, "forged")) == ["unmeasured", "unmeasured"]
     assert verdict(unmeasured(rules, "forged")).exit == 3
-
-
-# -- waivers ----------------------------------------------------------------------------------------------------------
-
-
-def waived(days: int, *, adopted: bool = True, low: float | None = 0.4, name: str = "r0") -> Finding:
-    waiver = Waiver(name, "ticket 7", "ana", TODAY + dt.timedelta(days=days), adopted)
-    evidence = [] if low is None else [piece("evaluation", auc={"low": low})]
-    rules = policy("evaluation.auc.low > 0.5", ("has(evaluation.auc)", "warning"))
-    return judge(rules, evidence, TODAY, [waiver])[0]
-
-
-def test_a_waiver_turns_a_failure_into_waived_and_says_by_whom_until_when_and_why() -> None:
-    finding = waived(100)
-    assert finding.status == "waived"
-    assert finding.fix == "waived by ana until 2026-09-09: ticket 7"
-    assert verdict([finding]).exit == 0
-
-
-def test_a_waiver_counts_on_its_last_day_and_says_when_it_ends_soon() -> None:
-    assert waived(0).status == "waived"
-    assert "0 days from now" in waived(0).fix
-    assert "14 days from now" in waived(14).fix
-    assert "from now" not in waived(15).fix
-
-
-def test_an_expired_waiver_leaves_the_failure_and_says_so() -> None:
-    finding = waived(-1)
-    assert finding.status == "fail"
-    assert "expired on 2026-05-31" in finding.fix
-    assert "do it" in finding.fix
-
-
-def test_a_waiver_that_no_owner_adopted_is_ignored_with_a_note() -> None:
-    finding = waived(100, adopted=False)
-    assert finding.status == "fail"
-    assert "adopted by no owner" in finding.fix
-
-
-def test_a_waiver_never_waives_what_was_not_measured_nor_changes_a_pass_nor_another_rule() -> None:
-    assert waived(100, low=None).status == "unmeasured"
-    assert waived(100, low=0.6).status == "pass"
-    assert waived(100, name="r1").status == "fail"
 
 
 # -- the law of absence -----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-CHECK = {"verdict", "exit", "findings"}
+CHECK = {"verdict", "exit", "findings", "notices", "policy"}
 FINDING = {"id", "status", "severity", "that", "because", "values", "fix"}
 
 

@@ -41,12 +41,22 @@ def test_the_last_of_a_kind_counts(sample: Make, make_evidence: Make) -> None:
     assert report.last("attack") is None
 
 
-def test_a_group_below_the_smallest_cell_is_refused(sample: Make, make_evidence: Make) -> None:
-    fair = make_evidence("fairness", values={"columns": {"gender": {"groups": [{"group": "Other", "n": 0}]}}})
-    with pytest.raises(Misuse, match="below 10") as caught:
-        sample(evidence=(fair,))
-    assert caught.value.where == "fairness.columns.gender"
-    assert sample(evidence=(fair,), tier="steward").tier == "steward"
+@pytest.mark.parametrize(
+    ("tier", "n", "refused"),
+    [("public", 9, True), ("public", 10, False), ("auditor", 4, True), ("auditor", 5, False), ("steward", 1, False)],
+)
+def test_a_number_about_too_few_people_for_the_tier_is_refused(
+    sample: Make, make_evidence: Make, tier: Any, n: int, refused: bool
+) -> None:
+    few = make_evidence(
+        "fairness", values={"columns": {"gender": {"groups": [{"group": "Other", "n": n}]}}}, tier="public"
+    )
+    if not refused:
+        assert sample(evidence=(few,), tier=tier).tier == tier
+        return
+    with pytest.raises(Misuse, match="fewer than") as caught:
+        sample(evidence=(few,), tier=tier)
+    assert caught.value.where == "fairness.columns.gender.groups[0]"
 
 
 def finding(status: Any, severity: Any = "error") -> Finding:

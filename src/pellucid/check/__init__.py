@@ -5,31 +5,34 @@
 :func:`verify_file` look at signatures, proofs and the recomputed epsilon. Needs neither torch nor pyarrow.
 """
 
-from pellucid.check.api import CheckResult, check, require
-from pellucid.check.requirements import ReleasePolicy, Requirement
+from pellucid.check.api import check, require
+from pellucid.check.formats import FORMATS, render
+from pellucid.check.policy import ReleasePolicy
+from pellucid.check.requirements import Requirement
+from pellucid.check.results import CheckResult, Notice
 from pellucid.check.rules import Verdict, judge, verdict
-from pellucid.check.text import FORMATS, json_document, render_verification
+from pellucid.check.text import render_verification
 from pellucid.check.verify import Check, EpsilonCheck, VerifyResult, verify_bundle, verify_file
-from pellucid.check.waivers import Waiver, read_waivers, waivers_digest
+from pellucid.check.waivers import Waiver, read_waivers
 
 __all__ = [
     "FORMATS",
     "Check",
     "CheckResult",
     "EpsilonCheck",
+    "Notice",
     "ReleasePolicy",
     "Requirement",
     "Verdict",
     "VerifyResult",
     "Waiver",
     "check",
-    "json_document",
     "judge",
     "read_waivers",
+    "render",
     "render_verification",
     "require",
     "verdict",
     "verify_bundle",
     "verify_file",
-    "waivers_digest",
 ]

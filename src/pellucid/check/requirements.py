@@ -1,35 +1,34 @@
-"""The release policy: requirements on evidence, read from TOML and checked whole before anything is judged.
-
-[trust]
-owners = ["credit/ana+1a2b3c4d+AbCd…"]     # optional: verifier-key lines of trusted owners
+"""One requirement of a release policy.
 
 [[require]]
 id = "privacy.epsilon"
-that = "privacy.epsilon <= 3.0 && privacy.delta <= 1e-5"     # CEL over evidence
+that = "privacy.epsilon <= parameters.epsilon"         # CEL over evidence
 because = "decision of the data protection officer, 2026-03"
 severity = "error"                         # or "warning"; error if left out
 fix = "train with a smaller epsilon"       # optional: what to do when it fails
 clause = "GDPR Art. 25"                    # optional: what it rests on
+applies-to = { models = ["credit-*"] }     # optional: for which models; all if left out
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from pellucid.check import cel
+from pellucid.check.files import Lines
+from pellucid.check.grammar import Unreadable
 from pellucid.check.program import Program
-from pellucid.check.tables import Table, array
+from pellucid.check.scope import Scope, parse_scope
+from pellucid.check.tables import Table
 from pellucid.errors import BadFile, nearest
-from pellucid.evidence import Severity, digest
-from pellucid.keys import VerifyKey
-from pellucid.schema import parse_toml
+from pellucid.evidence import Severity
 
-__all__ = ["SEVERITIES", "ReleasePolicy", "Requirement"]
+__all__ = ["SEVERITIES", "Requirement", "parse_requirement"]
 
 SEVERITIES: Final[tuple[Literal["error", "warning"], ...]] = ("error", "warning")
+_KEYS: Final = frozenset({"id", "that", "because", "severity", "fix", "clause", "applies-to"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,10 @@ class Requirement:
         severity: ``error`` decides the exit code; ``warning`` only speaks.
         fix: What to do when it fails; may be empty.
         clause: What it rests on (a law, a decision); may be empty.
+        scope: For which models it is.
+        file: The file it stands in.
+        line: The line of ``that`` in it, from 1; else of the table's header; 1 if neither is known.
+        column: The column of the expression, from 1; None if it is not known.
         program: ``that``, compiled.
     """
 
@@ -52,105 +55,53 @@ class Requirement:
     severity: Severity
     fix: str
     clause: str
+    scope: Scope
+    file: str
+    line: int
+    column: int | None
     program: Program = field(repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class ReleasePolicy:
-    """A release policy.
+def parse_requirement(table: Table, lines: Lines, file: str, parameters: Collection[str]) -> Requirement:
+    """The requirement in a table.
 
-    Attributes:
-        requirements: In the order of the file, at least one.
-        owners: Owners the policy trusts; may be none.
-        sha256: Digest of the file's bytes.
-        where: The file.
-    """
-
-    requirements: tuple[Requirement, ...]
-    owners: tuple[VerifyKey, ...]
-    sha256: str
-    where: str
-
-    @classmethod
-    def read(cls, path: Path | str) -> ReleasePolicy:
-        """The policy in a file.
-
-        Raises:
-            BadFile: As :meth:`parse`, or there is no such file.
-        """
-        return cls.parse(read_bytes(Path(path)), where=str(path))
-
-    @classmethod
-    def parse(cls, data: bytes, *, where: str = "release policy") -> ReleasePolicy:
-        """The policy in TOML bytes.
-
-        Raises:
-            BadFile: Not UTF-8 or TOML; an unknown key (with the nearest known one), kind of evidence or severity; an id
-                twice; an expression that is not one; no requirement at all, because an empty policy passes everything.
-        """
-        text = decode(data, where)
-        document = parse_toml(text, where=where)
-        Table(document, where).only({"require", "trust"})
-        requirements: dict[str, Requirement] = {}
-        for table in array(document, "require", text, where):
-            requirement = _requirement(table)
-            if requirement.id in requirements:
-                raise BadFile(f'the id "{requirement.id}" stands twice', where=table.where)
-            requirements[requirement.id] = requirement
-        if not requirements:
-            raise BadFile(
-                "a policy without a requirement would pass everything",
-                where=where,
-                fix="write at least one [[require]]",
-            )
-        return cls(tuple(requirements.values()), _owners(document, where), digest(data), where)
-
-
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a file that a user named.
+    Args:
+        table: The table.
+        lines: The file's text, to find lines and columns.
+        file: The file's name.
+        parameters: The names that ``parameters.…`` may have.
 
     Raises:
-        BadFile: It cannot be read.
+        BadFile: An unknown key (with the nearest known one), a missing one, another severity, or an expression that is
+            none (with its line and column in the file).
     """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadFile("there is no such file, or it cannot be read", where=str(path)) from error
-
-
-def decode(data: bytes, where: str) -> str:
-    """UTF-8 text.
-
-    Raises:
-        BadFile: It is not.
-    """
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BadFile("the file is not UTF-8 text", where=where) from error
-
-
-def _requirement(table: Table) -> Requirement:
-    table.only({"id", "that", "because", "severity", "fix", "clause"})
+    table.only(_KEYS)
     name, that, because = table.identifier(), table.text("that"), table.text("because")
     severity = table.text("severity", "error")
     if severity not in SEVERITIES:
         raise BadFile(f'severity is "error" or "warning"{nearest(severity, SEVERITIES)}', where=table.where)
+    start = lines.find(table.line, "that", that) if table.line else None
     try:
-        program = cel.compile(that)
+        program = cel.compile(that, parameters)
+    except Unreadable as error:
+        if start is None:
+            raise BadFile(f"{error.what} ({error.where} of it)", where=f"{table.where}.that", fix=error.fix) from error
+        line, column = lines.place(start + error.offset)
+        where = f"{file}, line {line}, column {column}: require[{name}].that"
+        raise BadFile(error.what, where=where, fix=error.fix) from error
     except BadFile as error:
         raise BadFile(error.what, where=f"{table.where}.that", fix=error.fix) from error
-    return Requirement(name, that, because, severity, table.text("fix", ""), table.text("clause", ""), program)
-
-
-def _owners(document: Mapping[str, Any], where: str) -> tuple[VerifyKey, ...]:
-    if "trust" not in document:
-        return ()
-    trust = document["trust"]
-    if not isinstance(trust, dict):
-        raise BadFile("write trust as a table [trust]", where=where)
-    Table(trust, f"{where}: trust").only({"owners"})
-    lines = trust.get("owners")
-    if not isinstance(lines, list) or not lines or not all(isinstance(line, str) for line in lines):
-        raise BadFile("owners is a list of verifier-key lines, at least one", where=f"{where}: trust.owners")
-    return tuple(VerifyKey.parse(line, where=f"{where}: trust.owners[{i}]") for i, line in enumerate(lines))
+    at = None if start is None else lines.place(start)
+    return Requirement(
+        name,
+        that,
+        because,
+        severity,
+        table.text("fix", ""),
+        table.text("clause", ""),
+        parse_scope(table),
+        file,
+        at[0] if at else table.line or 1,
+        at[1] if at else None,
+        program,
+    )

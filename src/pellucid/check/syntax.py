@@ -12,11 +12,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
+from typing import Literal as OneOf
 
 __all__ = [
     "Binary",
+    "Bound",
     "Call",
     "Choice",
+    "End",
     "Has",
     "Index",
     "Junction",
@@ -33,9 +36,13 @@ __all__ = [
     "path_text",
     "result_kind",
     "walk",
+    "written",
 ]
 
 _FIELD: Final = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
+
+
+End: TypeAlias = OneOf["low", "high"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,14 @@ class Index:
 
     operand: Path
     index: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A path in a comparison: of an estimate, the ``end`` of its interval that makes the rule harder to meet."""
+
+    path: Path
+    end: End
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +152,7 @@ class ListOf:
 
 
 Path: TypeAlias = Variable | Select | Index
-Node: TypeAlias = Path | Literal | Has | Macro | Call | Unary | Binary | Junction | Choice | ListOf
+Node: TypeAlias = Path | Literal | Bound | Has | Macro | Call | Unary | Binary | Junction | Choice | ListOf
 
 
 def children(node: Node) -> tuple[Node, ...]:
@@ -151,6 +166,8 @@ def children(node: Node) -> tuple[Node, ...]:
             return (*children(operand), index)
         case Has(path=path):
             return children(path)
+        case Bound(path=path):
+            return (path,)
         case Macro(range=items, body=body):
             return (items, body)
         case Call(arguments=arguments):
@@ -203,7 +220,7 @@ def path_text(path: Path) -> str:
 def result_kind(node: Node) -> str:
     """What ``node`` can give: ``truth``, ``other``, or ``unknown`` before the evidence is there."""
     match node:
-        case Variable() | Select() | Index():
+        case Variable() | Select() | Index() | Bound():
             return "unknown"
         case Literal(value=value):
             return "truth" if isinstance(value, bool) else "other"
@@ -220,3 +237,39 @@ def result_kind(node: Node) -> str:
             return "other" if "other" in kinds else "unknown" if "unknown" in kinds else "truth"
         case _:
             return "other"
+
+
+def written(node: Node) -> str:
+    """``node`` as text again, for a reader; brackets only where they mean something."""
+    match node:
+        case Variable() | Select() | Index():
+            return path_text(node)
+        case Bound(path=path):
+            return path_text(path)
+        case Literal(value=bool() as value):
+            return "true" if value else "false"
+        case Literal(value=str() as value):
+            return json.dumps(value, ensure_ascii=False)
+        case Literal(value=value):
+            return f"{value:.15g}"
+        case Has(path=path):
+            return f"has({path_text(path)})"
+        case Macro(name=name, range=items, variable=variable, body=body):
+            return f"{written(items)}.{name}({variable}, {written(body)})"
+        case Call(function=function, arguments=arguments):
+            return f"{function}({', '.join(map(written, arguments))})"
+        case Unary(operator=operator, operand=operand):
+            return f"{operator}{_inner(operand)}"
+        case Binary(operator=operator, left=left, right=right):
+            return f"{_inner(left)} {operator} {_inner(right)}"
+        case Junction(operator=operator, operands=operands):
+            return f" {operator} ".join(map(_inner, operands))
+        case Choice(condition=condition, yes=yes, no=no):
+            return f"{_inner(condition)} ? {_inner(yes)} : {_inner(no)}"
+        case ListOf(items=parts):
+            return f"[{', '.join(map(written, parts))}]"
+
+
+def _inner(node: Node) -> str:
+    text = written(node)
+    return f"({text})" if isinstance(node, Binary | Junction | Choice) else text

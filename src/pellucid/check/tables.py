@@ -12,15 +12,23 @@ from pellucid.errors import BadFile, nearest
 
 __all__ = ["Table", "array"]
 
+_NAME: Final = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A TOML table and its place, such as ``release.toml, line 7: require[privacy.epsilon]``."""
+    """A TOML table and its place, such as ``release.toml, line 7: require[privacy.epsilon]``.
+
+    Attributes:
+        content: What it holds.
+        where: Its place, for an error.
+        line: The line of its header, from 1; None if it has none of its own.
+    """
 
     content: Mapping[str, Any]
     where: str
+    line: int | None = None
 
     def only(self, known: Iterable[str]) -> None:
         """Refuse every key that is not ``known``, naming the nearest that is.
@@ -48,6 +56,21 @@ class Table:
             raise BadFile(f'"{key}" is missing or not a text', where=self.where)
         return value
 
+    def texts(self, key: str) -> Sequence[str]:
+        """The texts under ``key``, at least one, none blank.
+
+        Raises:
+            BadFile: It is missing, or no list of them.
+        """
+        value = self.content.get(key)
+        if (
+            not isinstance(value, list)
+            or not value
+            or not all(isinstance(item, str) and item.strip() for item in value)
+        ):
+            raise BadFile(f'"{key}" is a list of texts, at least one', where=self.where)
+        return value
+
     def identifier(self) -> str:
         """The ``id``: lower-case letters, digits, dots, dashes and underscores, at most 100.
 
@@ -58,6 +81,15 @@ class Table:
         if not _ID.fullmatch(name):
             raise BadFile("an id is made of a-z, 0-9, dots, dashes and underscores", where=self.where)
         return name
+
+    def name(self, key: str) -> None:
+        """Refuse a key that an expression could not name.
+
+        Raises:
+            BadFile: It holds something else than letters, digits and underscores.
+        """
+        if not _NAME.fullmatch(key):
+            raise BadFile(f'"{key:.40}" cannot be named in a rule', where=self.where, fix="use a-z, 0-9 and _")
 
     def date(self, key: str) -> dt.date:
         """The date under ``key``.
@@ -91,7 +123,8 @@ def array(document: Mapping[str, Any], name: str, text: str, where: str) -> Sequ
     tables = []
     for number, item in enumerate(found):
         # inline arrays and headers inside multi-line texts have no line of their own to name
-        line = f", line {lines[number]}" if len(lines) == len(found) else ""
+        line = lines[number] if len(lines) == len(found) else None
         label = item["id"] if isinstance(item.get("id"), str) and _ID.fullmatch(item["id"]) else number + 1
-        tables.append(Table(item, f"{where}{line}: {name}[{label}]"))
+        place = "" if line is None else f", line {line}"
+        tables.append(Table(item, f"{where}{place}: {name}[{label}]", line))
     return tables

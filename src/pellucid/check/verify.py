@@ -19,7 +19,7 @@ from pellucid.check.epsilon import TOLERANCE, CheckStatus, EpsilonCheck, recheck
 from pellucid.errors import BadFile, PellucidError, Tampered, Unverified
 from pellucid.keys import VerifyKey
 
-__all__ = ["TOLERANCE", "Check", "EpsilonCheck", "VerifyResult", "verify_bundle", "verify_file"]
+__all__ = ["TOLERANCE", "Check", "EpsilonCheck", "VerifyResult", "read_and_verify", "verify_bundle", "verify_file"]
 
 _CRYPTOGRAPHY: Final = ("owner", "checkpoint", "inclusion", "signatures", "grants", "subject")
 
@@ -79,12 +79,25 @@ def verify_file(path: Path | str, owners: Sequence[VerifyKey], *, weights: Path 
     Raises:
         BadFile: There is no such file, no owner was named, or ``weights`` cannot be read.
     """
+    return read_and_verify(path, owners, weights=weights)[1]
+
+
+def read_and_verify(
+    bundle: Bundle | Path | str, owners: Sequence[VerifyKey], *, weights: Path | None = None
+) -> tuple[Bundle | None, VerifyResult]:
+    """The bundle, None if it could not be read, and what verifying it found.
+
+    Raises:
+        BadFile: As :func:`verify_file`.
+    """
+    if isinstance(bundle, Bundle):
+        return bundle, verify_bundle(bundle, owners, weights=weights)
     try:
-        bundle = bundles.read(path)
+        read = bundles.read(bundle)
     except Unverified as error:
         names = (*_CRYPTOGRAPHY, "epsilon", "weights")
-        return VerifyResult((_fail("canonical", error), *_unchecked(names, "the bundle could not be read")))
-    return verify_bundle(bundle, owners, weights=weights)
+        return None, VerifyResult((_fail("canonical", error), *_unchecked(names, "the bundle could not be read")))
+    return read, verify_bundle(read, owners, weights=weights)
 
 
 def verify_bundle(bundle: Bundle, owners: Sequence[VerifyKey], *, weights: Path | None = None) -> VerifyResult:

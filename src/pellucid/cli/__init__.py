@@ -21,7 +21,7 @@ _GROUPS: Final = (
     ("the project and its people", ("init", "identity", "role", "access")),
     ("the data", ("seal", "data", "budget")),
     ("the model", ("doctor", "train", "tune", "evaluate", "explain", "attack")),
-    ("its release", ("report", "review", "check", "verify", "log")),
+    ("its release", ("report", "review", "waive", "check", "verify", "log")),
     ("all of it, on real data", ("demo",)),
 )
 # Which extra brings what. Anything else that is missing is not ours to name.
@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         train,
         tune,
         verify,
+        waive,
     )
     from pellucid.cli.common import Parser, formatter
 
@@ -78,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
         model,
         report,
         review,
+        waive,
         check,
         verify,
         log,

@@ -42,7 +42,7 @@ def measure(trained: Trained) -> list[Evidence]:
     if groups:
         compared = explain.compare_groups(predictions, groups, intersections=len(groups) > 1, level=DISCOVERY)
         made.append(compared.evidence(trained.subject))
-    questions: dict[str, Callable[[], Evidence]] = {
+    questions: dict[str, Callable[[], Evidence | list[Evidence]]] = {
         "uncertainty": lambda: explain.measure_uncertainty(predictions, groups=groups or None).evidence(
             trained.subject
         ),
@@ -54,7 +54,8 @@ def measure(trained: Trained) -> list[Evidence]:
     }
     for kind, ask in questions.items():
         try:
-            made.append(ask())
+            answer = ask()
+            made += answer if isinstance(answer, list) else [answer]
         except (BadData, UnsupportedModel) as error:
             trained.unmeasured[kind] = str(error)
     return made
@@ -70,9 +71,32 @@ def _slices(trained: Trained, predictions: Predictions, groups: Mapping[str, NDA
     return explain.find_slices(wrong, table, edges=edges).evidence(trained.subject)
 
 
-def _label_errors(trained: Trained, predictions: Predictions) -> Evidence:
-    from pellucid import explain
+def _label_errors(trained: Trained, predictions: Predictions) -> list[Evidence]:
+    """Rates for auditors; the people themselves in a file that only stewards open."""
+    import numpy as np
 
-    # only rates leave here, so nobody needs a key that would give the same ids again
-    people = [str(row) for row in range(len(predictions))]
-    return explain.find_label_errors(predictions, people, key=secrets.token_bytes(32)).evidence(trained.subject)
+    from pellucid import explain
+    from pellucid.explain.labels import keyed
+    from pellucid.project import attachment
+
+    # rows are named within this project's sealed version, under a key that stands in the ciphertext only
+    people = [f"{trained.sealed.label}/{row}" for row in np.flatnonzero(trained.rows()[2]).tolist()]
+    key = secrets.token_bytes(32)
+    found = explain.find_label_errors(predictions, people, key=key)
+    made = [found.evidence(trained.subject)]
+    named = {keyed(person, key): row for row, person in enumerate(people)}
+    columns = (*trained.encoding.features, trained.encoding.target)
+    shown = trained.values(columns)
+    lists = {
+        name: [
+            {"id": each, "row": people[named[each]], **{c: _json(shown[c][named[each]]) for c in columns}}
+            for each in ids[: attachment.MOST]
+        ]
+        for name, ids in (("suspected_labels", found.suspects), ("confident_errors", found.confident))
+    }
+    left = attachment.leave(trained, columns, {"key": key.hex(), **lists})
+    return made if left is None else [*made, left]
+
+
+def _json(value: Any) -> Any:
+    return float(value) if isinstance(value, float) else str(value)

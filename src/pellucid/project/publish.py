@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pellucid import bundle as bundles
 from pellucid import check as checks
@@ -20,7 +20,10 @@ from pellucid.project import card, data
 from pellucid.project.model import model_resource, models, resolve, trained_on
 from pellucid.project.project import ACCESS_POLICY, ACCESS_SCHEMA, Project
 
-__all__ = ["Published", "bundle", "policy_path", "report", "verify_project"]
+__all__ = ["ROWS", "Published", "bundle", "policy_path", "report", "verify_project"]
+
+ROWS: Final = "rows.pellucid.json"
+"""The attachment for stewards, beside weights and steward reports."""
 
 
 def bundle(project: Project, model: str, *, tier: str = "auditor") -> Bundle:
@@ -150,6 +153,9 @@ def report(
     for name, content in {**published, "bundle.json": made.to_bytes()}.items():
         if name in paths:
             write_whole(paths[name], content)
+    rows = project.layout.model(label) / ROWS
+    if tier == "steward" and rows.is_file():
+        write_whole(folder / ROWS, rows.read_bytes())
     return Published(
         paths["report.html"], paths["report.json"], paths["bundle.json"], published["summary"].decode("utf-8"), notice
     )

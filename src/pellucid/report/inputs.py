@@ -24,7 +24,8 @@ _OF_THE_MODEL: Final = frozenset(
         *("validity", "robustness", "attack", "card"),
     }
 )
-_SMALLEST_CELL: Final = 10
+FLOOR: Final[Mapping[Tier, int]] = {"public": 10, "auditor": 5, "steward": 0}
+"""The least number of people that a number in a report of a tier may be about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,15 +184,13 @@ class ReportInput:
             )
         if evidence.kind in _OF_THE_MODEL and evidence.subject.sha256 != self.subject.sha256:
             raise Misuse("this evidence is about another model", where=evidence.kind)
-        if evidence.kind == "fairness" and self.tier != "steward":
-            columns = evidence.values["columns"]
-            for name, column in columns.items() if isinstance(columns, Mapping) else ():
-                if any(group.get("n", _SMALLEST_CELL) < _SMALLEST_CELL for group in column.get("groups", ())):
-                    raise Misuse(
-                        f"a group below {_SMALLEST_CELL} people may not be shown",
-                        where=f"fairness.columns.{name}",
-                        fix="make the fairness evidence again: it suppresses small groups",
-                    )
+        place = _too_few(evidence.values, FLOOR[self.tier], evidence.kind)
+        if place:
+            raise Misuse(
+                f"a number about fewer than {FLOOR[self.tier]} people may not stand in a report for tier {self.tier}",
+                where=place,
+                fix="make the evidence again: it suppresses small groups",
+            )
 
     def _verdict_follows(self) -> None:
         errors = {finding.status for finding in self.findings if finding.severity == "error"}
@@ -203,3 +202,17 @@ class ReportInput:
                 f"exit code {self.exit_code} is a better verdict than the findings and checks allow ({least})",
                 where="report",
             )
+
+
+def _too_few(value: Any, floor: int, place: str) -> str:
+    """The dotted path of the first record whose ``n`` lies below ``floor``; empty where there is none."""
+    if isinstance(value, Mapping):
+        n = value.get("n")
+        if isinstance(n, int | float) and n < floor:
+            return place
+        inner = ((f"{place}.{key}", item) for key, item in value.items())
+    elif isinstance(value, list | tuple):
+        inner = ((f"{place}[{i}]", item) for i, item in enumerate(value))
+    else:
+        return ""
+    return next((found for at, item in inner if (found := _too_few(item, floor, at))), "")

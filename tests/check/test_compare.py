@@ -1,0 +1,123 @@
+"""Against a baseline only what is worse fails, and a diff says what changed."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pellucid.bundle import Bundle
+from pellucid.check import CheckResult, ReleasePolicy, check
+from pellucid.errors import BadFile, Unverified
+
+POLICY = ReleasePolicy.parse(
+    b"""
+[[require]]
+id = "auc"
+that = "evaluation.auc >= 0.95"
+because = "b"
+[[require]]
+id = "method"
+that = "explanation.method == 'shapley'"
+because = "b"
+[[require]]
+id = "gap"
+that = "fairness.columns.all(c, fairness.columns[c].demographic_parity_difference <= 0.01)"
+because = "b"
+[[require]]
+id = "attack"
+that = "attack.epsilon_lower < 1.0"
+because = "b"
+"""
+)
+Against = Callable[..., CheckResult]
+
+
+@pytest.fixture
+def against(make: Callable[..., Bundle], maker: Any, values: Any) -> Against:
+    """The good values as baseline, and the same with changes as the bundle that is checked."""
+
+    def run(changed: dict[str, Any], *, old: dict[str, Any] | None = None, how: str = "baseline") -> CheckResult:
+        both = []
+        for changes in (old or {}, changed):
+            copied = copy.deepcopy(values)
+            for path, value in changes.items():
+                *steps, last = path.split(".")
+                holder = copied
+                for step in steps:
+                    holder = holder[step]
+                if value is None:
+                    del holder[last]
+                else:
+                    holder[last] = value
+            both.append(make(copied))
+        return check(both[1], POLICY, owners=[maker.owner.verifier], **{how: both[0]})
+
+    return run
+
+
+def test_the_same_failures_do_not_count(against: Against) -> None:
+    result = against({})
+    assert (result.verdict, result.exit) == ("pass", 0)
+    assert result.known == {"auc", "method", "gap"}
+    assert [each.status for each in result.findings] == ["fail", "fail", "fail", "pass"]
+    assert "fails, and is no worse than in credit-risk@1" in {each.says for each in result.notices}
+
+
+@pytest.mark.parametrize(
+    ("changed", "worse"),
+    [
+        ({"evaluation.auc.low": 0.88}, "auc"),
+        ({"evaluation.auc.low": 0.90}, None),
+        ({"evaluation.auc.value": 0.80}, None),  # the end that counts is the same
+        ({"explanation.method": "saliency"}, "method"),
+        ({"fairness.columns.gender.demographic_parity_difference.high": 0.04}, "gap"),
+        ({"fairness.columns.gender.demographic_parity_difference.high": 0.02}, None),
+        ({"attack.epsilon_lower": 1.01}, "attack"),
+    ],
+)
+def test_only_what_is_worse_fails(against: Against, changed: dict[str, Any], worse: str | None) -> None:
+    result = against(changed)
+    assert result.exit == (1 if worse else 0)
+    assert {each.id for each in result.findings if each.status == "fail"} - result.known == (
+        {worse} if worse else set()
+    )
+
+
+def test_a_group_that_was_not_there_before_and_fails_is_worse(against: Against) -> None:
+    gap = {"value": 0.02, "low": 0.01, "high": 0.03, "n": 10}
+    both = {"demographic_parity_difference": gap, "equalized_odds_difference": gap}
+    assert against({"fairness.columns.age": both}).exit == 1
+
+
+def test_what_is_unmeasured_is_never_excused(against: Against) -> None:
+    result = against({"attack": None}, old={"attack": None})
+    assert (result.verdict, result.exit) == ("unmeasured", 3)
+    assert against({}, old={"attack": None}).exit == 0
+    assert against({"attack.epsilon_lower": 2.0}, old={"attack": None}).exit == 1
+
+
+def test_a_baseline_that_does_not_verify_is_3(
+    make: Callable[..., Bundle], maker: Any, values: Any, tmp_path: Path
+) -> None:
+    forged = dataclasses.replace(make(values), checkpoint="x")
+    with pytest.raises(Unverified, match="does not verify") as error:
+        check(make(values), POLICY, owners=[maker.owner.verifier], baseline=forged)
+    assert error.value.exit_code == 3
+    with pytest.raises(BadFile, match="no such bundle"):
+        check(make(values), POLICY, owners=[maker.owner.verifier], baseline=tmp_path / "none.json")
+
+
+def test_a_diff_names_statuses_and_values_that_moved_and_decides_nothing(against: Against) -> None:
+    result = against({"evaluation.auc.low": 0.96, "attack.epsilon_lower": 0.5}, how="diff")
+    assert result.changes is not None
+    first, second = result.changes
+    assert (first.id, first.before, first.after, first.course) == ("auc", "fail", "pass", "fail → pass")
+    assert [each["low"] for each in first.values["evaluation.auc"]] == [0.89, 0.96]
+    assert (second.id, second.course, second.values) == ("attack", "", {"attack.epsilon_lower": (0.01, 0.5)})
+    assert result.exit == 1
+    assert against({}, how="diff").changes == ()
