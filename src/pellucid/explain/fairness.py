@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pellucid.disclosure import suppressed_cells, suppressed_groups
+from pellucid.disclosure import held_back, suppressed_cells, suppressed_groups
 from pellucid.errors import BadData
 from pellucid.evidence import Estimate, Evidence, Subject, round_down
 from pellucid.explain.inputs import by_column
@@ -176,7 +176,8 @@ class Fairness:
             "a largest gap is biased upwards by chance differences, most for small groups",
             "seed": self.seed,
             "suppression": f"groups below {self.minimum_cell} people, then the next smallest until the suppressed "
-            f"ones are two and together {self.minimum_cell} people, so that no total gives one away; AUC, true "
+            f"ones are two and together {self.minimum_cell} people, so that no total gives one away; groups that an "
+            "earlier report would give a few people of away by subtraction are suppressed like them; AUC, true "
             "and false positive rate of a group with fewer people of a class are absent and not in the differences",
             "libraries": versions("fairlearn", "numpy"),
         }
@@ -209,6 +210,7 @@ def compare_groups(
     seed: int = 0,
     intersections: bool = False,
     level: float | None = None,
+    before: Mapping[str, Sequence[Mapping[str, int]]] | None = None,
 ) -> Fairness:
     """Rates of every group of every column of ``groups``, and the gaps between them, with 95 % intervals.
 
@@ -222,6 +224,8 @@ def compare_groups(
         intersections: Whether every pair of columns is compared too.
         level: The share of false discoveries to put up with, in (0, 1), if each group is to be tested against the
             others of its column; all tests of the call are adjusted together.
+        before: Column (or two joined by ``×``) → for each publication about an earlier population: group → the number
+            that was published. Groups that differ by a few people are suppressed (:mod:`pellucid.disclosure`).
 
     Raises:
         BadData: No column, a column of the wrong length or with missing names, a minimum cell below ten, fewer than two
@@ -241,14 +245,15 @@ def compare_groups(
     if level is not None and not 0 < level < 1:
         raise BadData("the level of false discoveries lies between 0 and 1", where="level")
     names = {name: group_names(values, len(predictions), name) for name, values in groups.items()}
-    found, crossed = {}, {}
+    found, crossed, earlier = {}, {}, before or {}
     for place, (name, rows) in enumerate(names.items()):
         sizes = Counter(rows.tolist())
-        hidden = suppressed_groups(sizes, minimum_cell)
+        hidden = suppressed_groups(sizes, minimum_cell, held_back(sizes, earlier.get(name, ()), minimum_cell))
         rng = np.random.default_rng([seed, place])
         found[name] = _compare(predictions, rows, hidden, minimum_cell, resamples, rng)
     for place, (one, two) in enumerate(itertools.combinations(names, 2) if intersections else ()):
-        cross, hidden = _cross(names[one], names[two], minimum_cell, where=f"{one}{CROSS}{two}")
+        title = f"{one}{CROSS}{two}"
+        cross, hidden = _cross(names[one], names[two], minimum_cell, earlier.get(title, ()), where=title)
         rng = np.random.default_rng([seed, 1, place])
         names[f"{one}{CROSS}{two}"] = cross
         crossed[f"{one}{CROSS}{two}"] = _compare(predictions, cross, hidden, minimum_cell, resamples, rng)
@@ -262,13 +267,17 @@ def compare_groups(
     )
 
 
-def _cross(one: Names, two: Names, minimum_cell: int, *, where: str) -> tuple[Names, tuple[str, ...]]:
+def _cross(
+    one: Names, two: Names, minimum_cell: int, before: Sequence[Mapping[str, int]], *, where: str
+) -> tuple[Names, tuple[str, ...]]:
     """The group of each row in a pair of columns, and the groups that must not be published."""
     pairs = list(zip(one.tolist(), two.tolist(), strict=True))
     sizes = Counter(pairs)
     if len({CROSS.join(pair) for pair in sizes}) < len(sizes):
         raise BadData(f'names with "{CROSS}" in them cannot be told apart in pairs', where=where)
-    hidden = tuple(sorted(CROSS.join(pair) for pair in suppressed_cells(sizes, minimum_cell)))
+    held = held_back({CROSS.join(pair): size for pair, size in sizes.items()}, before, minimum_cell)
+    also = [pair for pair in sizes if CROSS.join(pair) in held]
+    hidden = tuple(sorted(CROSS.join(pair) for pair in suppressed_cells(sizes, minimum_cell, also)))
     return np.array([CROSS.join(pair) for pair in pairs], dtype=np.str_), hidden
 
 

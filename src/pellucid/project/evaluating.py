@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from pellucid.errors import BadData, UnsupportedModel
+from pellucid.project.earlier import counts, earlier, still, without_shares, without_slices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,18 +36,20 @@ def measure(trained: Trained) -> list[Evidence]:
     x, y = trained.held_out()
     predictions = explain.predict(trained.module, x, y)
     groups = trained.values(trained.special())
+    before = earlier(trained)
+    open_ = still(groups, before)
     made = [
-        explain.evaluate(predictions).evidence(trained.subject),
-        explain.measure_calibration(predictions, split=True, groups=groups or None).evidence(trained.subject),
+        without_shares(explain.evaluate(predictions).evidence(trained.subject), before),
+        explain.measure_calibration(predictions, split=True, groups=open_ or None).evidence(trained.subject),
     ]
     if groups:
-        compared = explain.compare_groups(predictions, groups, intersections=len(groups) > 1, level=DISCOVERY)
+        compared = explain.compare_groups(
+            predictions, groups, intersections=len(groups) > 1, level=DISCOVERY, before=counts(before)
+        )
         made.append(compared.evidence(trained.subject))
     questions: dict[str, Callable[[], Evidence | list[Evidence]]] = {
-        "uncertainty": lambda: explain.measure_uncertainty(predictions, groups=groups or None).evidence(
-            trained.subject
-        ),
-        "slices": lambda: _slices(trained, predictions, groups),
+        "uncertainty": lambda: explain.measure_uncertainty(predictions, groups=open_ or None).evidence(trained.subject),
+        "slices": lambda: without_slices(_slices(trained, predictions, groups), before),
         "labels": lambda: _label_errors(trained, predictions),
         "robustness": lambda: explain.measure_robustness(trained.module, x, y, trained.encoding).evidence(
             trained.subject

@@ -1,0 +1,70 @@
+"""A second report about nearly the same people says nothing that a subtraction from the first would tell of a few."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from tests.project.conftest import Place, make_frame
+
+from pellucid.evidence import Evidence, Subject
+from pellucid.project import earlier
+from pellucid.project.model import load, models
+
+MODEL = Subject("m@1", "0" * 64)
+
+
+def evaluation(n: int) -> Evidence:
+    estimate = {"value": 0.5, "low": 0.4, "high": 0.6, "n": n}
+    names = ("auc", "accuracy", "base_rate", "majority_accuracy")
+    return Evidence("evaluation", MODEL, dict.fromkeys(names, estimate), {}, "uncovered")
+
+
+def slices(**cards: int) -> Evidence:
+    return Evidence("slices", MODEL, {"slices": [{"where": w, "n": n} for w, n in cards.items()]}, {}, "uncovered")
+
+
+def test_a_second_version_of_the_data_is_held_against_what_was_published_of_the_first(trained: Place) -> None:
+    first = {e.kind: e for e in models(trained.open())["tiny@1"]}
+    assert "base_rate" in first["evaluation"].values
+    trained.open().seal("applicants", make_frame().iloc[:-4], schema=trained.schema)  # four people fewer
+    assert trained.train() == "tiny@2"
+    auditor = load(trained.open("kim"), "tiny@2")
+    assert {e.subject.name for e in earlier.earlier(auditor)} >= {"tiny@1"}
+    auditor.evaluate()
+    second = {e.kind: e for e in models(trained.open())["tiny@2"]}
+    # who is held out is drawn anew with every version, so that the numbers of people may differ by few or by many
+    one_n, two_n = (e["evaluation"].values["accuracy"]["n"] for e in (first, second))
+    assert ("base_rate" in second["evaluation"].values) == (abs(one_n - two_n) >= 20)
+    one, two = (earlier.counts([e["fairness"]])["gender"][0] for e in (first, second))
+    for name in one.keys() & two.keys():
+        assert one[name] == two[name] or abs(one[name] - two[name]) >= 20
+
+
+def test_a_model_of_the_same_people_is_reported_whole(trained: Place) -> None:
+    trained.train()
+    assert earlier.earlier(load(trained.open("kim"), "tiny@2")) == ()
+
+
+def test_shares_of_the_classes_are_withheld_unless_many_people_came_or_went() -> None:
+    assert "base_rate" in earlier.without_shares(evaluation(900), []).values
+    assert "base_rate" in earlier.without_shares(evaluation(900), [evaluation(870)]).values
+    for n in (890, 900, 910):
+        left = earlier.without_shares(evaluation(900), [evaluation(n)])
+        assert left.values.keys() == {"auc", "accuracy"}
+        assert "subtraction" in left.how["base_rate"]
+
+
+def test_slices_of_nearly_as_many_people_are_withheld() -> None:
+    left = earlier.without_slices(slices(a=50, b=50, c=50, d=50), [slices(a=50, b=40, c=30)])
+    assert [card["where"] for card in left.values["slices"]] == ["a", "c", "d"]
+    whole = slices(a=50)
+    assert earlier.without_slices(whole, [dataclasses.replace(whole)]) is whole
+
+
+def test_a_column_with_a_group_that_is_held_back_is_broken_down_nowhere() -> None:
+    groups = {"gender": np.repeat(["f", "m"], [50, 90])}
+    fair = {"groups": [{"group": "f", "n": 40}, {"group": "m", "n": 90}]}
+    before = Evidence("fairness", MODEL, {"columns": {"gender": fair}}, {}, "uncovered")
+    assert earlier.still(groups, [before]) == {}
+    assert earlier.still(groups, []).keys() == {"gender"}
