@@ -33,6 +33,8 @@ def main(project: Path | None = None) -> None:
     files = render(bundle.read(HERE / "bundle.json"), [owner], HERE / "release.toml", "auditor", None)
     for name in ("report.html", "report.json"):
         (HERE / name).write_bytes(files[name])
+    chinese = render(bundle.read(HERE / "bundle.json"), [owner], HERE / "release.toml", "auditor", None, lang="zh")
+    (HERE / "report.zh.html").write_bytes(chinese["report.html"])
     print(f"wrote {', '.join(sorted(path.name for path in HERE.iterdir()))} in reports/sample")
 
 

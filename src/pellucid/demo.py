@@ -121,6 +121,10 @@ def walk(root: Path, verb: Verb) -> Path:
     _title("The release check says no: nobody has looked at fairness yet")
     step("check", "credit-risk", expect=3)
 
+    _title("What only people can say: the owner writes it, and leaves some of it open")
+    say(f"(copied a filled-in form to {root / 'model.toml'}; an empty part is shown as missing)")
+    shutil.copyfile(resources / "cards" / "credit-risk.toml", root / "model.toml")
+
     _title("An auditor, who may read the special columns, looks")
     step("explain", "credit-risk", "--purpose", AUDIT, as_="kim")
     step("attack", "credit-risk", "--purpose", AUDIT, as_="kim")

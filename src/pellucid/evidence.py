@@ -77,6 +77,7 @@ KINDS: Final[Mapping[str, Mapping[int, frozenset[str]]]] = {
     "review": {1: frozenset({"verdict"})},
     "card": {1: frozenset({"file"})},
     "attachment": {1: frozenset({"file", "sha256", "columns"})},
+    "change": {1: frozenset({"since", "before"})},
     "uncertainty": {1: frozenset({"alpha", "coverage"})},
     "labels": {1: frozenset({"rate"})},
     "counterfactual": {1: frozenset({"person", "status"})},

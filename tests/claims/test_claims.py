@@ -199,7 +199,7 @@ def test_every_decision_is_in_the_index() -> None:
 
 
 def test_the_sample_report_is_what_its_bundle_and_policy_give() -> None:
-    names = ("bundle.json", "owner.pub", "release.toml", "report.html", "report.json")
+    names = ("bundle.json", "owner.pub", "release.toml", "report.html", "report.json", "report.zh.html")
     missing = [name for name in names if not (SAMPLE / name).is_file()]
     assert not missing, f"reports/sample lacks {', '.join(missing)}: run scripts/sample_report.py"
     from pellucid.project.publish import render
@@ -209,6 +209,8 @@ def test_the_sample_report_is_what_its_bundle_and_policy_give() -> None:
     for name in ("report.html", "report.json"):
         same = files[name] == (SAMPLE / name).read_bytes()
         assert same, f"reports/sample/{name} is not what is rendered now: run scripts/sample_report.py"
+    told = render(bundle.read(SAMPLE / "bundle.json"), [owner], SAMPLE / "release.toml", "auditor", None, lang="zh")
+    assert told["report.html"] == (SAMPLE / "report.zh.html").read_bytes()
 
 
 def test_the_sample_bundle_verifies_with_its_key(plain: None) -> None:

@@ -17,7 +17,12 @@ def test_init_makes_a_project_whose_owner_may_do_everything_next(pellucid: Any, 
     ran = pellucid("init", root)
     assert ran.code == 0
     assert f"--project {root}" in ran.out
-    assert sorted(p.name for p in root.iterdir() if p.is_file()) == [".gitignore", "owner.pub", "pellucid.toml"]
+    assert sorted(p.name for p in root.iterdir() if p.is_file()) == [
+        ".gitignore",
+        "model.toml",
+        "owner.pub",
+        "pellucid.toml",
+    ]
     assert pellucid("access", "can", "owner", "grant", "new", "--project", root).code == 0
     assert pellucid("init", root).code == 2
 

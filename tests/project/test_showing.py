@@ -80,8 +80,8 @@ def test_points_are_in_the_columns_own_words() -> None:
     assert points(Code("age", "linear", 1, ("age",), 10.0, 30.0), [-1.0, 0.0, 1.0]) == [10.0, 20.0, 30.0]
     gain = Code("gain", "log", 1, ("gain",), 0.0, 99.0)
     assert points(gain, [-1.0, 0.0, 1.0]) == [0.0, 9.0, 99.0]  # expm1(log1p(99) / 2) = 10 - 1
-    bins = Code("age", "bins", 2, ("age in [-inf, 25)", "age in [25, inf)"), edges=(25.0,))
-    assert points(bins, [[1, 0], [0, 1]]) == ["[-inf, 25)", "[25, inf)"]
+    bins = Code("age", "bins", 3, ("age in [-inf, 25)", "age in [25, 65)", "age in [65, inf)"), edges=(25.0, 65.0))
+    assert points(bins, [[1, 0, 0], [0, 1, 0], [0, 0, 1]]) == ["< 25", "25 – 65", "≥ 65"]
     assert points(Code("own", "boolean", 1, ("own",)), [[0.0], [1.0]]) == ["false", "true"]
 
 

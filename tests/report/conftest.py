@@ -108,6 +108,8 @@ VALUES: dict[str, dict[str, Any]] = {
         "unit": "row",
         "accountant": "pld",
         "second_opinion": {"accountant": "rdp", "epsilon": 3.412905},
+        "epsilon_at": {"1e-05": 2.999871, "1e-06": 3.4103},
+        "curve": [[0.0, 0.21], [1.5, 0.0062], [2.999871, 1e-5], [4.499807, 3.1e-9]],
         "events": [
             {
                 "kind": "poisson_gaussian",
@@ -415,6 +417,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if "style" in self.stack:
             self.styles += data
+            return
+        if "script" in self.stack:
             return
         self.words += data
         if self._quiet:

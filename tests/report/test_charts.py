@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pellucid.report.charts import Bar, Bars, Bounds, Budget, Curve, Dots, Panel, Reliability, draw
+from pellucid.report.language import say
+from pellucid.report.plots import Line, Lines, Overlay, Swarm, SwarmRow, Tokens, Waterfall
 from pellucid.report.svg import Scale, ticks
 
 NS = "{http://www.w3.org/2000/svg}"
@@ -25,6 +27,23 @@ CHARTS: list[Any] = [
     Budget("k", "Title", 1.0, 2.0, 1.0),
     Bounds("k", "Title", 0.0, 3.0),
     Bounds("k", "Title", 4.0, 3.0),
+    Swarm("k", "Title", "axis", (-1.0, 0.0, 1.0), (SwarmRow("a", ((0, "low", 40), (1, "high", 20), (1, "", 10))),)),
+    Swarm("k", "Title", "axis", (-1.0, 0.0, 1.0), ()),
+    Waterfall("k", "Title", "axis", -1.0, (("a", 1.5), ("b", -0.25)), 0.25),
+    Waterfall("k", "Title", "axis", 0.0, (), 0.0),
+    Lines(
+        "k", "Title", say("low"), "x", "y", (Line(say("low"), ((0.0, 1e-9), (1.0, 1e-3))),), log=True, mark=(0.5, 1e-5)
+    ),
+    Lines(
+        "k",
+        "Title",
+        say("low"),
+        "x",
+        "y",
+        (Line(say("low"), ((0, 1), (2, 3)), ((0, 0, 2), (2, 2, 4))), Line(say("high"), ((0, 2), (2, 2)), dash=1)),
+    ),
+    Overlay("k", "Title", ((0.1, -0.2), (0.0, 0.4))),
+    Tokens("k", "Title", (("the", 0.1), ("<b>cat</b>", -0.3), ("\u4e2d\u6587", 0.0))),
 ]
 
 
@@ -102,8 +121,50 @@ def test_more_than_thirty_bars_say_so() -> None:
     assert drawn.count('class="c-bar"') == 30
 
 
+def test_a_waterfall_ends_where_its_steps_add_up_to() -> None:
+    svg = tree(Waterfall("k", "t", "axis", 0.0, (("a", 3.0), ("b", -1.0)), 2.0))
+    first, second = (i for i in svg.iter(f"{NS}rect") if i.get("class") in {"c-bar", "c-hatched"})
+    assert float(first.get("width", 0)) / float(second.get("width", 0)) == pytest.approx(3, rel=1e-2)
+    ends = [float(line.get("x1", 0)) for line in svg.iter(f"{NS}line") if line.get("class") == "c-zero"]
+    assert ends[1] == pytest.approx(float(second.get("x", 0)), abs=0.02)
+
+
+def test_a_swarm_draws_a_dot_for_so_many_people_and_marks_levels_without_colour() -> None:
+    drawn = draw(
+        Swarm(
+            "k",
+            "t",
+            "axis",
+            (-1.0, 0.0, 1.0),
+            (
+                SwarmRow(
+                    "a",
+                    ((0, "low", 90), (1, "high", 20)),
+                ),
+            ),
+        )
+    )
+    assert "up to 10 people" in drawn
+    low, hole, high = (
+        re.search(rf'd="([^"]*)" class="c-swarm c-swarm-{kind}"', drawn) for kind in ("low", "hole", "high")
+    )
+    assert low is not None
+    assert hole is not None
+    assert high is not None
+    assert (low[1].count("M"), hole[1], high[1].count("M")) == (9, low[1], 2)
+
+
+def test_a_logarithmic_line_is_marked_by_powers_of_ten() -> None:
+    chart = Lines("k", "t", say("low"), "x", "y", (Line(say("low"), ((0.0, 1e-9), (1.0, 1e-5))),), log=True)
+    labels = [item.text for item in tree(chart).iter(f"{NS}text")]
+    assert "1e−5" in labels
+    assert "1e−9" in labels
+
+
 def test_drawing_is_deterministic() -> None:
-    assert [draw(chart) for chart in CHARTS] == [draw(chart) for chart in CHARTS]
+    assert [draw(chart, lang) for chart in CHARTS for lang in ("en", "zh")] == [
+        draw(chart, lang) for chart in CHARTS for lang in ("en", "zh")
+    ]
 
 
 @pytest.mark.parametrize("words", ["<script>alert(1)</script>", '"><svg onload=x>', "a\u202eb", "\x00", "]]>", "&lt;"])

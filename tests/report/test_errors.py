@@ -10,7 +10,7 @@ import pytest
 
 from pellucid.evidence import Evidence
 from pellucid.report import render_html
-from pellucid.report.blocks import Prose, Table
+from pellucid.report.blocks import Figure, Prose, Table
 from pellucid.report.model import view
 
 Make = Callable[..., Any]
@@ -73,6 +73,8 @@ def part(report: Any, key: str) -> Any:
 
 def cells(section: Any) -> str:
     tables = [block for block in section.blocks if isinstance(block, Table)]
+    figures = [block for block in section.blocks if isinstance(block, Figure)]
+    tables += [table for figure in figures for table in (figure.table, figure.beside) if table is not None]
     return "\n".join(cell.text for table in tables for row in table.rows for cell in row)
 
 
@@ -109,7 +111,7 @@ def test_a_slice_is_a_row_and_its_name_stays_text(report: Make) -> None:
 def test_no_slice_is_said_in_words(report: Make) -> None:
     made = report(slices={**VALUES["slices"], "slices": []})
     said = [block.text for block in part(made, "errors").blocks if isinstance(block, Prose)]
-    assert any(re.search("No slice of people was found.*4,321", words) for words in said)
+    assert any(re.search("No group of people was found.*4,321", words) for words in said)
 
 
 def test_suppressed_groups_and_missing_columns_are_named(report: Make) -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pellucid.report.figures import exact, fixed, plain, span
+from pellucid.report.figures import exact, fixed, plain
+from pellucid.report.reading import span
 
 NUMBERS = st.floats(min_value=-1e12, max_value=1e12, allow_nan=False)
 

@@ -52,5 +52,5 @@ def test_words_of_a_person_are_shown_as_theirs(sample: Make, make_evidence: Make
     card = Evidence("card", report.subject, values, {}, "public")
     found = rows(regulation(sample(evidence=(*report.evidence, card))), "gdpr")
     lawful = next(row for row in found if row[0] == "Art. 5(1)(a)")
-    assert lawful[1] == "✎ human-provided"
+    assert lawful[1] == "✎ written by people"
     assert "Art. 6(1)(b) [U+202E]<b>" in lawful[2]

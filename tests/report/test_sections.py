@@ -60,7 +60,7 @@ def test_nothing_at_all_is_shown_as_not_measured_and_not_proven(sample: Make, pa
     report = sample(evidence=(), findings=(), exit_code=3, ledger=None, decisions=None, verification=(), signers=())
     page = view(report)
     assert page.verdict.word == "NOT PROVEN"
-    assert len(page.sections) == 20
+    assert len(page.sections) == 23
     assert all(row[1].text == "not measured" for row in page.key_figures.rows)
     words = parse(render_html(report)).words
     assert "Budget of the data set: not measured" in words
@@ -116,13 +116,13 @@ def test_a_failure_is_never_hidden_by_an_unmeasured_one(sample: Make) -> None:
 def test_requirements_show_values_reason_and_coverage(sample: Make) -> None:
     rows = {row[0].text: row for row in view(sample()).requirements.rows}
     parity = rows["fairness.parity"]
-    assert parity[1].text == "✗ fail\n(warning)"
-    assert "= 0.1949" in parity[2].text
-    assert parity[2].coverage == ("uncovered",)
-    assert "Next: argue it" in parity[4].text
-    assert "not measured" in rows["robustness.missing"][2].text
-    assert rows["provenance.key_release"][2].coverage == ()
-    assert [row[1].text.split("\n")[0] for row in view(sample()).requirements.rows][:2] == ["✗ fail", "? unmeasured"]
+    assert parity[1].text == "✗ not met\n(warning)"
+    assert "= 0.1949" in parity[3].text
+    assert parity[3].coverage == ("uncovered",)
+    assert "Next: argue it" in parity[2].text
+    assert rows["robustness.missing"][3].text.endswith("= ?")
+    assert rows["provenance.key_release"][3].coverage == ()
+    assert [row[1].text.split("\n")[0] for row in view(sample()).requirements.rows][:2] == ["✗ not met", "? unmeasured"]
 
 
 def test_the_promise_is_the_arithmetic_of_epsilon(sample: Make, make_evidence: Make) -> None:
@@ -269,7 +269,7 @@ def test_the_summary_writes_out_what_would_act_on_a_terminal(sample: Make) -> No
 def test_importing_and_rendering_needs_no_heavy_library() -> None:
     code = (
         "import sys, pellucid.report as r; r.summary; "
-        "from pellucid.report.html import _environment; _environment(); "
+        "from pellucid.report.html import _environment; _environment('en'); "
         "heavy = {'torch', 'numpy', 'pandas', 'pyarrow', 'cedarpy', 'dp_accounting'} & set(sys.modules); "
         "sys.exit(repr(heavy) if heavy else 0)"
     )
@@ -286,7 +286,7 @@ def test_a_value_that_no_table_knows_is_still_shown(sample: Make, make_evidence:
 
 def test_the_power_of_the_attack_stands_beside_its_bound(sample: Make) -> None:
     rows = facts(section(sample(), "privacy"), "attack-facts")
-    assert rows["Greatest bound this attack could have shown"] == "6.1803"
+    assert rows["Greatest bound this attack could have shown (its power)"] == "6.1803"
 
 
 def test_attributions_show_their_standard_error_where_there_is_one(sample: Make, make_evidence: Make) -> None:

@@ -23,6 +23,8 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--tier", choices=("public", "auditor", "steward"), default="auditor", help="default: auditor")
     parser.add_argument("--policy", metavar="P.toml", type=Path, help="default: policies/release.toml of the project")
     parser.add_argument("-o", "--out", metavar="DIR", type=Path, help="default: reports/M in the project")
+    parser.add_argument("--lang", choices=("en", "zh"), default="en", help="language of the page (default: en)")
+    parser.add_argument("--pdf", action="store_true", help="also print report.pdf, through Chromium or Chrome")
     leaks = parser.add_argument_group("leaks and rows")
     leaks.add_argument("--lint", metavar="FILE", type=Path, help="look for leaks in FILE: 0 none found, 1 some")
     leaks.add_argument("--data", metavar="D", help="hold FILE against this data set")
@@ -36,8 +38,10 @@ def add(verbs: Verbs) -> None:
 def act(options: argparse.Namespace) -> int:
     """Run the verb. A report of a model that may not be released is a report all the same: exit 0."""
     from pellucid.console import note, say
-    from pellucid.project import publish
+    from pellucid.project import printing, publish
 
+    if options.pdf:
+        printing.browser()  # before anything is decided or written
     if options.lint is not None:
         return _lint(options)
     if options.open is not None:
@@ -45,16 +49,22 @@ def act(options: argparse.Namespace) -> int:
     if options.model is None:
         raise Invalid("which model is the report about?", fix="pellucid report M")
     with open_project(options) as project:
-        made = publish.report(project, options.model, tier=options.tier, out=options.out, policy=options.policy)
+        made = publish.report(
+            project, options.model, tier=options.tier, out=options.out, policy=options.policy, lang=options.lang
+        )
+    pdf = printing.print_pdf(made.html) if options.pdf else None
     if made.notice:
         note(f"notice: {made.notice}")
     if options.json:
-        print_json({"html": str(made.html), "json": str(made.json), "bundle": str(made.bundle)})
+        files = {"html": str(made.html), "json": str(made.json), "bundle": str(made.bundle)}
+        print_json({**files, "pdf": str(pdf)} if pdf else files)
     else:
         say(made.summary)
         say(f"report  {made.html}")
         say(f"twin    {made.json}")
         say(f"bundle  {made.bundle}")
+        if pdf:
+            say(f"print   {pdf}")
     return 0
 
 

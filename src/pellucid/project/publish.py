@@ -16,7 +16,7 @@ from pellucid.errors import NotAdopted, PellucidError, Tampered
 from pellucid.evidence import TIERS, Evidence, Tier, parse_canonical
 from pellucid.keys import VerifyKey, b64
 from pellucid.log.entries import Entry
-from pellucid.project import card, data
+from pellucid.project import card, changes, data
 from pellucid.project.model import model_resource, models, resolve, trained_on
 from pellucid.project.project import ACCESS_POLICY, ACCESS_SCHEMA, Project
 
@@ -131,9 +131,15 @@ class Published:
 
 
 def report(
-    project: Project, model: str, *, tier: str = "auditor", out: Path | None = None, policy: Path | None = None
+    project: Project,
+    model: str,
+    *,
+    tier: str = "auditor",
+    out: Path | None = None,
+    policy: Path | None = None,
+    lang: str = "en",
 ) -> Published:
-    """Write ``report.html``, ``report.json`` and ``bundle.json`` for readers of ``tier``.
+    """Write ``report.html``, ``report.json`` and ``bundle.json`` for readers of ``tier``, in the language ``lang``.
 
     Raises:
         Denied: Who acts may not have reports of this model.
@@ -145,10 +151,11 @@ def report(
     sealed = data.dataset(project, trained_on(training)[0])
     project.decide("report", model_resource(label, sealed), training.values["purpose"])
     notice = card.publish(project, training.subject)
+    changes.publish(project, training.subject)
     made = bundle(project, label, tier=tier)
     folder = out or project.layout.root / "reports" / label
     folder.mkdir(parents=True, exist_ok=True)
-    published = render(made, [project.owner], policy_path(project, policy), tier, weights(project, label))
+    published = render(made, [project.owner], policy_path(project, policy), tier, weights(project, label), lang=lang)
     paths = {name: folder / name for name in ("report.html", "report.json", "bundle.json")}
     for name, content in {**published, "bundle.json": made.to_bytes()}.items():
         if name in paths:
@@ -162,7 +169,13 @@ def report(
 
 
 def render(
-    made: Bundle, owners: Sequence[VerifyKey], policy: Path, tier: str, weights_file: Path | None
+    made: Bundle,
+    owners: Sequence[VerifyKey],
+    policy: Path,
+    tier: str,
+    weights_file: Path | None,
+    *,
+    lang: str = "en",
 ) -> dict[str, bytes]:
     """The report's files from a bundle and a policy alone: the same two give the same bytes."""
     verified = bundles.verify(made, owners)
@@ -188,8 +201,8 @@ def render(
         decisions=tuple(_line(each) for each in stated["decisions"]) if "decisions" in stated else None,
     )
     return {
-        "report.html": reports.render_html(view).encode("utf-8"),
-        "report.json": reports.render_json(view),
+        "report.html": reports.render_html(view, lang).encode("utf-8"),
+        "report.json": reports.render_json(view, lang),
         "summary": "\n".join(reports.summary(view)).encode("utf-8"),
     }
 

@@ -6,6 +6,7 @@ are round numbers, and the example is a made-up person whom somebody declared in
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -88,8 +89,12 @@ def spread(attribution: Attribution, x: torch.Tensor, codes: tuple[Code, ...]) -
 
 
 def points(code: Code, encoded: list[list[float]] | list[float]) -> list[str | float]:
-    """The points of an effect in the column's own words: numbers in its unit, names of categories, edges of bins."""
-    names = [label.removeprefix(f"{code.column}=").removeprefix(f"{code.column} in ") for label in code.labels]
+    """The points of an effect in the column's own words: numbers in its unit, names of categories, ends of bins."""
+    names = [label.removeprefix(f"{code.column}=") for label in code.labels]
+    if code.how == "bins":
+        low, high = code.edges[0], code.edges[-1]
+        between = [f"{a:g} – {b:g}" for a, b in itertools.pairwise(code.edges)]
+        names[: len(code.edges) + 1] = [f"< {low:g}", *between, f"≥ {high:g}"]
     found: list[str | float] = []
     for point in encoded:
         slots = list(point) if isinstance(point, list) else [point]

@@ -8,14 +8,17 @@ from typing import Any, Final, Literal
 from pellucid.evidence import Coverage
 from pellucid.report.charts import Chart
 from pellucid.report.figures import plain
+from pellucid.report.language import Said, say
 
 __all__ = [
     "ABSENT",
+    "DASH",
     "Block",
     "Cell",
     "Commands",
     "Definitions",
     "Figure",
+    "Highlight",
     "Prose",
     "Section",
     "Table",
@@ -48,12 +51,13 @@ class Cell:
     link: str = ""
 
 
-ABSENT: Final = Cell("not measured", tone="open")
+ABSENT: Final = Cell(say("not measured"), tone="open")
+DASH: Final = Cell("—")
 
 
 def text(words: str, tone: Tone = "") -> Cell:
-    """A cell of words, whoever wrote them: characters without a shape are written out."""
-    return Cell(plain(words), tone=tone)
+    """A cell of words, whoever wrote them: in those of others, characters without a shape are written out."""
+    return Cell(words if isinstance(words, Said) else plain(words), tone=tone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class Table:
         columns: Headers, as many as cells in a row.
         rows: Cells.
         form: ``grid`` (numbers), ``facts`` (name and value), ``cards`` (long text; rows stack on a narrow screen).
+        fold: Details that few readers need: closed on a screen until they are asked for, open on paper.
     """
 
     id: str
@@ -73,6 +78,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     form: Literal["grid", "facts", "cards"] = "grid"
+    fold: bool = False
 
     def whole(self) -> tuple[Coverage, ...]:
         """The coverage that all numbers of a grid share, said once in its caption; else nothing."""
@@ -152,10 +158,19 @@ class Section:
 class Verdict:
     """The verdict: its word, its exit code, one sentence, and how many findings there are of each status."""
 
-    word: Literal["RELEASE", "DO NOT RELEASE", "NOT PROVEN"]
+    word: str
     exit_code: int
     sentence: str
     counts: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Highlight:
+    """One thing that a reader should know first: a sentence, how it is meant, and the section that shows it."""
+
+    text: str
+    tone: Tone
+    section: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +184,7 @@ class View:
     created: str
     verdict: Verdict
     alarms: tuple[str, ...]
+    highlights: tuple[Highlight, ...]
     key_figures: Table
     requirements: Table
     sections: tuple[Section, ...]

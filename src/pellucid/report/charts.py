@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from pellucid.report.figures import exact, fixed
+from pellucid.report.language import Said, say, several
+from pellucid.report.plots import Lines, Overlay, Swarm, Tokens, Waterfall, draw_plot
 from pellucid.report.svg import WIDTH, Drawing, Scale
 
 __all__ = ["Bar", "Bars", "Bounds", "Budget", "Chart", "Curve", "Dots", "Panel", "Reliability", "draw"]
@@ -63,7 +65,7 @@ class Reliability:
 class Panel:
     """One measure of several groups."""
 
-    label: str
+    label: Said
     groups: tuple[Bar, ...]
 
 
@@ -97,32 +99,36 @@ class Bounds:
     upper: float
 
 
-Chart = Bars | Curve | Reliability | Dots | Budget | Bounds
+Chart = Bars | Curve | Reliability | Dots | Budget | Bounds | Lines | Swarm | Waterfall | Overlay | Tokens
 
 
-def draw(chart: Chart) -> str:
+def draw(chart: Chart, language: str = "en") -> str:
     """The SVG of ``chart``: ``role="img"``, a title and a description, no script, no outside reference."""
+    if isinstance(chart, Lines | Swarm | Waterfall | Overlay | Tokens):
+        return draw_plot(chart, language)
     if isinstance(chart, Bars):
-        return _bars(chart)
+        return _bars(chart, language)
     if isinstance(chart, Curve):
-        return _curve(chart)
+        return _curve(chart, language)
     if isinstance(chart, Reliability):
-        return _reliability(chart)
+        return _reliability(chart, language)
     if isinstance(chart, Dots):
-        return _dots(chart)
-    return _budget(chart) if isinstance(chart, Budget) else _bounds(chart)
+        return _dots(chart, language)
+    return _budget(chart, language) if isinstance(chart, Budget) else _bounds(chart, language)
 
 
-def _bars(chart: Bars) -> str:
+def _bars(chart: Bars, language: str) -> str:
     rows = chart.bars[:MOST_BARS]
     ends = [e for row in rows for e in (row.value, row.low, row.high) if e is not None]
     low, high = min(0.0, *ends) if ends else 0.0, max(0.0, *ends) if ends else 1.0
     bottom = 8 + 20.0 * len(rows)
-    shown = "" if len(rows) == len(chart.bars) else f" The {MOST_BARS} largest of {len(chart.bars)} are drawn."
-    first = f" Largest: {rows[0].label}, {fixed(rows[0].value)}." if rows else ""
-    drawing = Drawing(
-        chart.key, chart.title, f"Horizontal bars from zero; whiskers are 95 % intervals.{first}{shown}", bottom + 36
-    )
+    words = say("Horizontal bars from zero; whiskers are 95 % intervals.")
+    if rows:
+        words = say("{said} Largest: {label}, {value}.", said=words, label=rows[0].label, value=fixed(rows[0].value))
+    if len(rows) < len(chart.bars):
+        many, of = str(MOST_BARS), str(len(chart.bars))
+        words = say("{said} The {many} largest of {of} are drawn.", said=words, many=many, of=of)
+    drawing = Drawing(chart.key, chart.title, words, bottom + 36, language)
     hatch = drawing.hatch()
     scale = Scale(low, high, _LEFT, _RIGHT)
     drawing.axis_below(scale, 4, bottom, chart.axis)
@@ -132,33 +138,36 @@ def _bars(chart: Bars) -> str:
         drawing.text(_LEFT - 8, middle + 4, row.label, "label", "end", _LETTERS)
         x = scale(row.value)
         kind, fill = ("hatched", hatch) if row.value < 0 else ("bar", "currentColor")
-        drawing.rect(min(zero, x), middle - 6, abs(x - zero), 12, kind, fill)
+        says = say("{label}: {value}", label=row.label, value=fixed(row.value))
+        drawing.rect(min(zero, x), middle - 6, abs(x - zero), 12, kind, fill, says)
         _whisker(drawing, scale, row, middle)
     drawing.line(zero, 4, zero, bottom, "zero")
     return drawing.svg()
 
 
-def _curve(chart: Curve) -> str:
+def _curve(chart: Curve, language: str) -> str:
     drawing = Drawing(
         chart.key,
         chart.title,
-        "ROC curve: true positive rate over false positive rate. The dashed diagonal is guessing.",
+        say("ROC curve: true positive rate over false positive rate. The dashed diagonal is guessing."),
         336,
+        language,
     )
-    across, up = _square(drawing, "false positive rate", "true positive rate")
+    across, up = _square(drawing, say("false positive rate"), say("true positive rate"))
     drawing.path([(across(x), up(y)) for x, y in sorted(chart.points)], "curve")
-    drawing.text(across(0.62), up(0.5), "guessing", "note")
+    drawing.text(across(0.62), up(0.5), say("guessing"), "note")
     return drawing.svg()
 
 
-def _reliability(chart: Reliability) -> str:
+def _reliability(chart: Reliability, language: str) -> str:
     drawing = Drawing(
         chart.key,
         chart.title,
-        "Observed rate over predicted rate, with 95 % intervals. On the dashed diagonal they agree.",
+        say("Observed rate over predicted rate, with 95 % intervals. On the dashed diagonal they agree."),
         336,
+        language,
     )
-    across, up = _square(drawing, "predicted rate", "observed rate")
+    across, up = _square(drawing, say("predicted rate"), say("observed rate"))
     points = sorted(zip(chart.predicted, chart.bars, strict=True), key=lambda point: point[0])
     drawing.path([(across(x), up(bar.value)) for x, bar in points], "curve c-thin")
     for x, bar in points:
@@ -168,18 +177,19 @@ def _reliability(chart: Reliability) -> str:
     return drawing.svg()
 
 
-def _dots(chart: Dots) -> str:
+def _dots(chart: Dots, language: str) -> str:
     rows = sum(len(panel.groups) for panel in chart.panels)
     bottom = 6 + 22.0 * len(chart.panels) + 20.0 * rows
-    names = ", ".join(panel.label for panel in chart.panels)
+    names = several([panel.label for panel in chart.panels])
     drawing = Drawing(
         chart.key,
         chart.title,
-        f"One dot a group, with its 95 % interval, on a scale from 0 to 1: {names}.",
+        say("One dot a group, with its 95 % interval, on a scale from 0 to 1: {names}.", names=names),
         bottom + 36,
+        language,
     )
     scale = Scale(0.0, 1.0, _LEFT, _RIGHT)
-    drawing.axis_below(scale, 4, bottom, "rate, 0 to 1")
+    drawing.axis_below(scale, 4, bottom, say("rate, 0 to 1"))
     y = 4.0
     for panel in chart.panels:
         drawing.text(2, y + 15, panel.label, "panel")
@@ -192,46 +202,56 @@ def _dots(chart: Dots) -> str:
     return drawing.svg()
 
 
-def _budget(chart: Budget) -> str:
+def _budget(chart: Budget, language: str) -> str:
     used = chart.spent + chart.reserved
     whole = max(chart.epsilon or 0.0, used)
-    left = "no budget was set" if chart.epsilon is None else f"the budget is ε {exact(chart.epsilon)}"
-    drawing = Drawing(
-        chart.key,
-        chart.title,
-        f"One bar: spent ε {fixed(chart.spent, 3, 'up')}, reserved ε {fixed(chart.reserved, 3, 'up')}; {left}.",
-        92,
+    left = (
+        say("no budget was set")
+        if chart.epsilon is None
+        else say("the budget is ε {epsilon}", epsilon=exact(chart.epsilon))
     )
+    words = say(
+        "One bar: spent ε {spent}, reserved ε {reserved}; {left}.",
+        spent=fixed(chart.spent, 3, "up"),
+        reserved=fixed(chart.reserved, 3, "up"),
+        left=left,
+    )
+    drawing = Drawing(chart.key, chart.title, words, 92, language)
     hatch = drawing.hatch()
     scale = Scale(0.0, whole, 6.0, _RIGHT)
     drawing.rect(scale(0.0), 8, scale(scale.high) - scale(0.0), 20, "room", "none")
     drawing.rect(scale(0.0), 8, scale(chart.spent) - scale(0.0), 20, "bar")
     drawing.rect(scale(chart.spent), 8, scale(used) - scale(chart.spent), 20, "hatched", hatch)
-    drawing.axis_below(scale, 28, 34, "privacy loss ε over everything done with the data")
+    drawing.axis_below(scale, 28, 34, say("privacy loss ε over everything done with the data"))
     drawing.rect(6, 76, 10, 10, "bar")
-    drawing.text(21, 85, "spent", "note")
+    drawing.text(21, 85, say("spent"), "note")
     drawing.rect(66, 76, 10, 10, "hatched", hatch)
-    drawing.text(81, 85, "reserved", "note")
+    drawing.text(81, 85, say("reserved"), "note")
     drawing.rect(146, 76, 10, 10, "room", "none")
-    drawing.text(161, 85, "left", "note")
+    drawing.text(161, 85, say("left"), "note")
     if chart.epsilon is not None:
         drawing.line(scale(chart.epsilon), 4, scale(chart.epsilon), 32, "zero")
     return drawing.svg()
 
 
-def _bounds(chart: Bounds) -> str:
+def _bounds(chart: Bounds, language: str) -> str:
     drawing = Drawing(
         chart.key,
         chart.title,
-        f"A line from the attack's lower bound, ε {fixed(chart.lower, 3, 'down')}, "
-        f"to the accountants' upper bound, ε {fixed(chart.upper, 3, 'up')}. The true loss lies between.",
+        say(
+            "A line from the attack's lower bound, ε {lower}, to the accountants' upper bound, ε {upper}. "
+            "The true loss lies between.",
+            lower=fixed(chart.lower, 3, "down"),
+            upper=fixed(chart.upper, 3, "up"),
+        ),
         86,
+        language,
     )
     scale = Scale(0.0, max(chart.upper, chart.lower) * 1.04, 12.0, _RIGHT - 8)
-    drawing.axis_below(scale, 22, 48, "privacy loss ε")
+    drawing.axis_below(scale, 22, 48, say("privacy loss ε"))
     low, high = scale(chart.lower), scale(chart.upper)
-    drawing.text(max(low - 4, 2), 14, "attack: at least", "note")
-    drawing.text(high + 8, 14, "claim: at most", "note", "end")
+    drawing.text(max(low - 4, 2), 14, say("attack: at least"), "note")
+    drawing.text(high + 8, 14, say("claim: at most"), "note", "end")
     drawing.line(low, 35, high, 35, "span")
     drawing.path([(low, 27), (low + 8, 35), (low, 43)], "mark c-mark-2", closed=True)
     drawing.path([(high, 27), (high - 8, 35), (high, 43)], "mark c-mark-0", closed=True)

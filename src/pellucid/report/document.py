@@ -7,6 +7,7 @@ from typing import Any, Final
 from pellucid.evidence import COVERAGE, canonical
 from pellucid.report.blocks import Block, Cell, Commands, Definitions, Figure, Prose, Table, Verbatim, View
 from pellucid.report.inputs import ReportInput
+from pellucid.report.language import LANGUAGES, check_language, translate
 from pellucid.report.model import view
 
 __all__ = ["FORMAT", "document", "render_json"]
@@ -14,25 +15,27 @@ __all__ = ["FORMAT", "document", "render_json"]
 FORMAT: Final = "pellucid/report@1"
 
 
-def render_json(report: ReportInput) -> bytes:
-    """``document(report)`` as RFC 8785 canonical JSON: the same input, the same bytes.
+def render_json(report: ReportInput, lang: str = "en") -> bytes:
+    """``document(report, lang)`` as RFC 8785 canonical JSON: the same input, the same bytes.
 
     Raises:
         BadFile: A value of the evidence is not finite, or an integer of 2**53 or more.
         Unverified: A piece of evidence is not of its form.
     """
-    return canonical(document(report))
+    return canonical(document(report, lang))
 
 
-def document(report: ReportInput) -> dict[str, Any]:
+def document(report: ReportInput, lang: str = "en") -> dict[str, Any]:
     """The report as JSON: verdict, findings, sections as on the page, and the statements of the evidence themselves.
 
     A cell is ``{"text", "value", "coverage"}``: what the page prints, the JSON value behind it (absent for words), and
-    the names of the coverage legend (absent where there is no number).
+    the names of the coverage legend (absent where there is no number). Words are in ``lang``; keys, values, findings
+    and statements are the same in every language.
     """
-    page = view(report)
+    page = translate(view(report), check_language(lang))
     return {
         "format": FORMAT,
+        "language": LANGUAGES[lang],
         "project": report.project,
         "subject": {"name": report.subject.name, "digest": {"sha256": report.subject.sha256}},
         "tier": report.tier,
@@ -46,6 +49,7 @@ def document(report: ReportInput) -> dict[str, Any]:
         "policy": {"name": report.policy_name, "sha256": report.policy_sha256},
         "findings": [finding.document() for finding in report.findings],
         "alarms": list(page.alarms),
+        "highlights": [{"text": item.text, "section": item.section} for item in page.highlights],
         "coverage": dict(COVERAGE),
         "verification": [{"name": c.name, "status": c.status, "detail": c.detail} for c in report.verification],
         "log": {"size": report.log_size, "checkpoint": report.checkpoint, "owner": report.owner},

@@ -10,7 +10,7 @@ import unicodedata
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Final, Literal
 
-__all__ = ["exact", "fixed", "plain", "span"]
+__all__ = ["exact", "fixed", "plain"]
 
 _NO_DECIMALS: Final = 1e15
 _ROUNDING: Final = {"half": ROUND_HALF_EVEN, "up": ROUND_CEILING, "down": ROUND_FLOOR}
@@ -54,11 +54,6 @@ def exact(value: float) -> str:
     if size >= Decimal(_NO_DECIMALS):
         return _signed(f"{size:e}", negative=number < 0)
     return _signed(f"{size:,f}", negative=number < 0)
-
-
-def span(low: float, high: float, places: int = 3) -> str:
-    """An interval, widened to ``places`` decimals: ``0.899 to 0.911``."""
-    return f"{fixed(low, places, 'down')} to {fixed(high, places, 'up')}"
 
 
 def _signed(digits: str, *, negative: bool) -> str:

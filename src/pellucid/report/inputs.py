@@ -21,7 +21,7 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _OF_THE_MODEL: Final = frozenset(
     {
         *("training", "privacy", "provenance", "evaluation", "fairness", "calibration", "slices", "explanation"),
-        *("validity", "robustness", "attack", "card"),
+        *("validity", "robustness", "attack", "card", "change"),
     }
 )
 FLOOR: Final[Mapping[Tier, int]] = {"public": 10, "auditor": 5, "steward": 0}

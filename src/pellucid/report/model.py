@@ -7,19 +7,25 @@ from typing import Any, Final
 
 from pellucid.evidence import Coverage, Finding, Status
 from pellucid.report.blocks import ABSENT, Cell, Table, Tone, Verdict, View, text
+from pellucid.report.elsewhere import elsewhere
 from pellucid.report.figures import exact, fixed, plain
+from pellucid.report.highlights import highlights
 from pellucid.report.inputs import ReportInput
+from pellucid.report.language import Said, say
 from pellucid.report.reading import Reader
 from pellucid.report.sections import (
     appendix,
     errors,
     explanation,
+    glossary,
     governance,
+    judgement,
     making,
     people,
     privacy,
     quality,
     regulation,
+    validity,
 )
 
 __all__ = ["verdict", "view"]
@@ -31,40 +37,44 @@ _SECTIONS: Final = (
     making.model,
     privacy.privacy,
     quality.performance,
-    quality.subgroups,
     quality.calibration,
+    quality.subgroups,
     errors.errors,
     explanation.explanation,
-    explanation.validity,
+    validity.validity,
     errors.robustness,
     errors.expectations,
+    judgement.oversight,
+    judgement.checks,
+    judgement.change,
     governance.decisions,
     regulation.regulation,
     appendix.evidence_index,
     appendix.verify,
     appendix.coverage,
     appendix.redactions,
-    appendix.glossary,
+    glossary.glossary,
 )
-_RESULT: Final[dict[Status, tuple[str, Tone]]] = {
-    "pass": ("✓ pass", "good"),
-    "fail": ("✗ fail", "bad"),
-    "unmeasured": ("? unmeasured", "open"),
-    "waived": ("~ waived", "open"),
+_RESULT: Final[dict[Status, tuple[Said, Tone]]] = {
+    "pass": (say("✓ met"), "good"),
+    "fail": (say("✗ not met"), "bad"),
+    "unmeasured": (say("? unmeasured"), "open"),
+    "waived": (say("~ waived"), "open"),
 }
 _ORDER: Final[dict[Status, int]] = {"fail": 0, "unmeasured": 1, "waived": 2, "pass": 3}
 
 
 def view(report: ReportInput) -> View:
-    """The whole page."""
+    """The whole page, in English; :func:`pellucid.report.language.translate` says it in another language."""
     return View(
         project=plain(report.project),
         name=plain(report.subject.name),
         sha256=report.subject.sha256,
-        tier=report.tier,
+        tier=appendix.TIER[report.tier],
         created=report.created,
         verdict=verdict(report),
         alarms=_alarms(report),
+        highlights=highlights(report),
         key_figures=_key_figures(report),
         requirements=_requirements(report),
         sections=tuple(section(report) for section in _SECTIONS),
@@ -80,55 +90,58 @@ def verdict(report: ReportInput) -> Verdict:
     counts = tuple((status, sum(f.status == status for f in report.findings)) for status in _ORDER)
     if report.exit_code == 3:
         if broken:
-            why = f"The evidence does not verify: {_names(broken)}."
+            why = say("The evidence does not verify: {names}.", names=_names(broken))
         elif not report.findings:
-            why = "No release policy was applied, so nothing is shown to be met."
+            why = say("No release policy was applied, so nothing is shown to be met.")
         elif open_:
-            many = _count(len(open_), "requirement")
-            why = f"{many} could not be measured: {_names(open_)}. Unmeasured is never a pass."
+            what = (
+                say("1 requirement could not be measured: {names}.", names=_names(open_))
+                if len(open_) == 1
+                else say("{count} requirements could not be measured: {names}.", count=len(open_), names=_names(open_))
+            )
+            why = say("{said} Unmeasured is never a pass.", said=what)
         else:
-            why = "The check could not be completed."
-        return Verdict("NOT PROVEN", 3, _with_failures(why, failed), counts)
+            why = say("The check could not be completed.")
+        if failed:
+            why = say("{said} Not met: {names}.", said=why, names=_names(failed))
+        return Verdict(say("NOT PROVEN"), 3, why, counts)
     if report.exit_code == 1:
+        refused = say("DO NOT RELEASE")
         if not failed:
-            return Verdict("DO NOT RELEASE", 1, "The release check refused this model.", counts)
-        are = "is" if len(failed) == 1 else "are"
-        return Verdict(
-            "DO NOT RELEASE", 1, f"{_count(len(failed), 'requirement')} {are} not met: {_names(failed)}.", counts
-        )
+            return Verdict(refused, 1, say("The release check refused this model."), counts)
+        if len(failed) == 1:
+            return Verdict(refused, 1, say("1 requirement is not met: {names}.", names=_names(failed)), counts)
+        words = say("{count} requirements are not met: {names}.", count=len(failed), names=_names(failed))
+        return Verdict(refused, 1, words, counts)
     waived = sum(f.status == "waived" for f in report.findings)
     warned = sum(f.severity == "warning" and f.status in {"fail", "unmeasured"} for f in report.findings)
-    words = "Every requirement that must be met is met."
+    words = say("Every requirement that must be met is met.")
     if waived:
-        words = f"Every requirement that must be met is met or waived ({waived} waived)."
-    if warned:
-        words += f" {_count(warned, 'warning')} should be read."
-    return Verdict("RELEASE", 0, words, counts)
-
-
-def _with_failures(why: str, failed: list[str]) -> str:
-    return f"{why} Not met: {_names(failed)}." if failed else why
+        words = say("Every requirement that must be met is met or waived ({count} waived).", count=waived)
+    if warned == 1:
+        words = say("{said} 1 warning should be read.", said=words)
+    elif warned:
+        words = say("{said} {count} warnings should be read.", said=words, count=warned)
+    return Verdict(say("RELEASE"), 0, words, counts)
 
 
 def _names(ids: list[str]) -> str:
-    return plain(", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else ""))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+    if len(ids) > 5:
+        return say("{names} and {more} more", names=plain(", ".join(ids[:5])), more=len(ids) - 5)
+    return plain(", ".join(ids))
 
 
 def _alarms(report: ReportInput) -> tuple[str, ...]:
     """What must not be overlooked, whatever the policy says of it."""
     found = [
-        f"An unsafe door was used: {plain(str(e.values['door']))}. Guarantees on this page may not hold."
+        say("An unsafe door was used: {door}. Guarantees on this page may not hold.", door=e.values["door"])
         for e in report.every("unsafe")
     ]
     evidence, attack = report.last("privacy"), report.last("attack")
     if evidence is not None and attack is not None:
         upper, lower = Reader.of(evidence).number("epsilon"), Reader.of(attack).number("epsilon_lower")
         if upper is not None and lower is not None and lower > upper:
-            found.append("The attack measured a greater privacy loss than is claimed: the claim is refuted.")
+            found.append(say("The attack measured a greater privacy loss than is claimed: the claim is refuted."))
     return tuple(found)
 
 
@@ -144,14 +157,14 @@ def _key_figures(report: ReportInput) -> Table:
     lower = None if attack is None else Reader.of(attack).number("epsilon_lower")
     attacked = ABSENT if lower is None or attack is None else Cell(fixed(lower, 4, "down"), lower, (attack.coverage,))
     rows = (
-        (text("Privacy loss ε, at most"), cell("privacy", "epsilon", how="exact")),
-        (text("Privacy loss ε, at least (attack)"), attacked),
-        (text("AUC"), cell("evaluation", "auc")),
-        (text("Accuracy"), cell("evaluation", "accuracy")),
-        (text("Calibration error"), cell("calibration", "ece")),
-        (text("Completeness gap"), cell("explanation", "completeness_gap", how="upper")),
+        (text(say("Privacy loss ε, at most")), cell("privacy", "epsilon", how="exact")),
+        (text(say("Privacy loss ε, at least (attack)")), attacked),
+        (text(say("AUC (0.5 is guessing, 1 is best)")), cell("evaluation", "auc")),
+        (text(say("Accuracy (share of right answers)")), cell("evaluation", "accuracy")),
+        (text(say("Calibration error (0 is best)")), cell("calibration", "ece")),
+        (text(say("Completeness gap (0 is exact)")), cell("explanation", "completeness_gap", how="upper")),
     )
-    return Table("key-figures", "Key figures", ("What", "Value"), rows, "facts")
+    return Table("key-figures", say("Key figures"), (say("What"), say("Value")), rows, "facts")
 
 
 def _requirements(report: ReportInput) -> Table:
@@ -164,22 +177,26 @@ def _requirements(report: ReportInput) -> Table:
                 covered.add(evidence.coverage)
         order: tuple[Coverage, ...] = ("public", "post-processing", "own-release", "uncovered")
         shown = tuple(kind for kind in order if kind in covered)
-        return Cell(plain("\n".join(lines)) or "none", dict(finding.values), shown, "code")
+        return Cell(plain("\n".join(lines)) or say("none"), dict(finding.values), shown, "code")
 
     rows = []
     for finding in sorted(report.findings, key=lambda f: (_ORDER[f.status], f.severity != "error", f.id)):
-        reason = finding.because if not finding.fix else f"{finding.because}\nNext: {finding.fix}"
+        reason: str = finding.because
+        if finding.fix:
+            # what a policy says stays as it was written; what the check says is ours
+            reason = say("{because}\nNext: {fix}", because=finding.because, fix=elsewhere(finding.fix))
         mark, tone = _RESULT[finding.status]
-        result = Cell(f"{mark}\n({'must be met' if finding.severity == 'error' else 'warning'})", tone=tone)
-        row = (text(finding.id), result, values(finding), text(finding.that, "code"), text(reason))
+        weight = say("must be met") if finding.severity == "error" else say("warning")
+        result = Cell(say("{mark}\n({weight})", mark=mark, weight=weight), tone=tone)
+        row = (text(finding.id), result, text(reason), values(finding), text(finding.that, "code"))
         rows.append(row)
-    columns = ("Requirement", "Result", "Measured", "Rule", "Why")
-    return Table("requirements", "Requirements of the release policy", columns, tuple(rows), "cards")
+    columns = (say("Requirement"), say("Result"), say("Why"), say("Measured"), say("Rule"))
+    return Table("requirements", say("Requirements of the release policy"), columns, tuple(rows), "cards")
 
 
 def _value(value: Any) -> str:
     if value is None:
-        return "not measured"
+        return "?"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):

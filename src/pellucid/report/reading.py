@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 from pellucid.errors import Unverified
 from pellucid.evidence import Coverage, Evidence
 from pellucid.report.blocks import ABSENT, Cell, Table, text
-from pellucid.report.figures import exact, fixed, plain, span
+from pellucid.report.figures import exact, fixed, plain
+from pellucid.report.language import Said, say
 
-__all__ = ["Measure", "Reader", "flatten", "how_table", "others"]
+__all__ = ["Measure", "Reader", "flatten", "how_table", "others", "span", "yes_or_no"]
 
 
 class Measure(NamedTuple):
@@ -99,6 +100,22 @@ class Reader:
             raise self._shape(path)
         return tuple(Reader(item, self.coverage, f"{self._at(path)}[{i}]") for i, item in enumerate(value))
 
+    def pairs(self, *path: str) -> tuple[tuple[float, float], ...]:
+        """The pairs of finite numbers in the list at ``path``; none where it is absent."""
+        value = self.get(*path)
+        if value is None:
+            return ()
+        if not isinstance(value, list | tuple) or not all(isinstance(p, list | tuple) and len(p) == 2 for p in value):
+            raise self._shape(path)
+        found = []
+        for place, (first, second) in enumerate(value):
+            reader = Reader({"first": first, "second": second}, self.coverage, f"{self._at(path)}[{place}]")
+            x, y = reader.number("first"), reader.number("second")
+            if x is None or y is None:
+                raise self._shape(path)
+            found.append((x, y))
+        return tuple(found)
+
     def texts(self, *path: str) -> tuple[str, ...] | None:
         """The texts in the list at ``path``, or None."""
         value = self.get(*path)
@@ -114,9 +131,9 @@ class Reader:
         if value is None:
             return ABSENT
         if isinstance(value, list | tuple):
-            return text(", ".join(str(item) for item in value) or "none")
+            return text(", ".join(str(item) for item in value) or say("none"))
         if isinstance(value, bool):
-            return text("yes" if value else "no")
+            return text(yes_or_no(value))
         if isinstance(value, Mapping):
             raise self._shape(path)
         return self.exact(*path) if isinstance(value, int | float) else text(str(value))
@@ -141,12 +158,19 @@ class Reader:
         found = self.measure(*path)
         if found is None:
             return ABSENT
-        words = fixed(found.value, places)
+        value = fixed(found.value, places)
         if found.low is not None and found.high is not None:
-            words += f" ({span(found.low, found.high, places)})"
+            words = say("{value} ({interval})", value=value, interval=span(found.low, found.high, places))
         else:
-            words += " (no interval)"
+            words = say("{value} (no interval)", value=value)
         return Cell(words, self.get(*path), (self.coverage,))
+
+    def bare(self, *path: str, places: int = 3) -> Cell:
+        """A cell for an estimate; one without interval is printed as a plain number."""
+        found = self.measure(*path)
+        if found is None or found.low is not None:
+            return self.estimate(*path, places=places)
+        return Cell(fixed(found.value, places), self.get(*path), (self.coverage,))
 
     def units(self, *path: str) -> Cell:
         """A cell for the number of units that the estimate at ``path`` rests on."""
@@ -160,6 +184,16 @@ class Reader:
 
     def _shape(self, path: tuple[str, ...]) -> Unverified:
         return Unverified("this evidence is not of its form", where=self._at(path))
+
+
+def span(low: float, high: float, places: int = 3) -> Said:
+    """An interval, widened to ``places`` decimals: ``0.899 to 0.911``."""
+    return say("{low} to {high}", low=fixed(low, places, "down"), high=fixed(high, places, "up"))
+
+
+def yes_or_no(value: bool) -> Said:
+    """The word for it."""
+    return say("yes") if value else say("no")
 
 
 def flatten(value: Any, coverage: Coverage, path: str = "") -> Iterator[tuple[str, Cell]]:
@@ -176,7 +210,7 @@ def flatten(value: Any, coverage: Coverage, path: str = "") -> Iterator[tuple[st
                 yield from flatten(item, coverage, f"{path}[{i}]")
         else:
             numbers = any(isinstance(item, int | float) and not isinstance(item, bool) for item in value)
-            words = ", ".join(_leaf(item) for item in value) or "none"
+            words = ", ".join(_item(item) for item in value) or say("none")
             yield path, Cell(words, list(value), (coverage,) if numbers else ())
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield path, Cell(exact(value), value, (coverage,))
@@ -192,9 +226,11 @@ def others(evidence: Evidence, *shown: str) -> tuple[Table, ...]:
         shown: Keys of its values that the section shows already.
     """
     rest = {key: value for key, value in evidence.values.items() if key not in shown}
-    rows = tuple((text(name), cell) for name, cell in flatten(rest, evidence.coverage))
-    kind = evidence.kind
-    return (Table(f"others-{kind}", f"Further {kind} values", ("What", "Value"), rows, "facts"),) if rows else ()
+    rows = tuple((text(name, "code"), cell) for name, cell in flatten(rest, evidence.coverage))
+    if not rows:
+        return ()
+    caption = say("Further values of the {kind} evidence, by their names", kind=evidence.kind)
+    return (Table(f"others-{evidence.kind}", caption, (say("What"), say("Value")), rows, "facts", fold=True),)
 
 
 def how_table(evidence: Evidence, *shown: str) -> Table:
@@ -203,19 +239,25 @@ def how_table(evidence: Evidence, *shown: str) -> Table:
     A parameter may have been chosen by looking at the data, so its number is covered no better than the values are.
     ``shown`` names errors that stand beside their values already.
     """
-    rows = [(text(name or "how"), cell) for name, cell in flatten(evidence.how, evidence.coverage)]
+    rows = [(text(name or "how", "code"), cell) for name, cell in flatten(evidence.how, evidence.coverage)]
     error = {key: value for key, value in evidence.error.items() if key not in shown}
-    rows += [(text(f"error: {name}"), cell) for name, cell in flatten(error, evidence.coverage)]
+    rows += [(text(f"error.{name}", "code"), cell) for name, cell in flatten(error, evidence.coverage)]
     if not rows:
-        rows = [(text("how"), ABSENT)]
-    return Table(
-        f"how-{evidence.kind}", f"How the {evidence.kind} evidence was made", ("What", "Value"), tuple(rows), "facts"
-    )
+        rows = [(text("how", "code"), ABSENT)]
+    caption = say("How this was measured, as the {kind} evidence says it", kind=evidence.kind)
+    return Table(f"how-{evidence.kind}", caption, (say("What"), say("Value")), tuple(rows), "facts", fold=True)
+
+
+def _item(value: Any) -> str:
+    """One of a list, as JSON writes it: a list is text of others."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return exact(value) if isinstance(value, int | float) else plain(str(value))
 
 
 def _leaf(value: Any) -> str:
     if value is None:
-        return "not measured"
+        return say("not measured")
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return yes_or_no(value)
     return exact(value) if isinstance(value, int | float) else plain(str(value))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import html
 import math
+import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
 from pellucid.report.figures import fixed, plain
+from pellucid.report.language import tell
 
 __all__ = ["WIDTH", "Drawing", "Scale", "ticks"]
 
@@ -51,10 +53,12 @@ def ticks(low: float, high: float, about: int = 4) -> tuple[list[float], int]:
 
 
 class Drawing:
-    """One SVG image with an accessible name and description."""
+    """One SVG image with an accessible name and description; words of ours are drawn in ``language``."""
 
-    def __init__(self, key: str, title: str, description: str, height: float) -> None:
+    def __init__(self, key: str, title: str, description: str, height: float, language: str = "en") -> None:
         self.key = key
+        self.language = language
+        title, description = tell(title, language), tell(description, language)
         self._head = (
             f'<svg class="chart" id="chart-{key}" viewBox="0 0 {_n(WIDTH)} {_n(height)}" role="img" '
             f'aria-labelledby="chart-{key}-title chart-{key}-desc" xmlns="http://www.w3.org/2000/svg">'
@@ -79,11 +83,14 @@ class Drawing:
             f'<line x1="{_n(x1)}" y1="{_n(y1)}" x2="{_n(x2)}" y2="{_n(y2)}" class="c-{kind}" stroke="currentColor"/>'
         )
 
-    def rect(self, x: float, y: float, width: float, height: float, kind: str, fill: str = "currentColor") -> None:
-        """A rectangle of class ``c-<kind>``."""
+    def rect(
+        self, x: float, y: float, width: float, height: float, kind: str, fill: str = "currentColor", says: str = ""
+    ) -> None:
+        """A rectangle of class ``c-<kind>``; ``says`` is shown under the pointer."""
+        end = f"><title>{_e(tell(says, self.language))}</title></rect>" if says else "/>"
         self._parts.append(
             f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(max(width, 0.0))}" height="{_n(height)}" '
-            f'class="c-{kind}" fill="{fill}"/>'
+            f'class="c-{kind}" fill="{fill}"{end}'
         )
 
     def path(self, points: Sequence[tuple[float, float]], kind: str, *, closed: bool = False) -> None:
@@ -113,13 +120,20 @@ class Drawing:
 
     def text(self, x: float, y: float, words: str, kind: str = "label", anchor: str = "start", limit: int = 0) -> None:
         """Words with their baseline at ``y``; longer than ``limit`` letters they are cut, the table has them whole."""
-        shown = plain(words).replace("\n", " ")
-        if limit and len(shown) > limit:
-            shown = shown[: limit - 1] + "…"
+        shown = _cut(plain(tell(words, self.language)).replace("\n", " "), limit)
         self._parts.append(
             f'<text x="{_n(x)}" y="{_n(y)}" class="c-{kind}" text-anchor="{anchor}" font-size="11" '
             f'fill="currentColor">{html.escape(shown)}</text>'
         )
+
+    def dots(self, points: Sequence[tuple[float, float]], kind: str) -> None:
+        """Many small round dots as one path: subpaths of no length, whose round caps the style sheet gives a width."""
+        steps = "".join(f"M{_n(x)} {_n(y)}h0" for x, y in points)
+        if steps:
+            self._parts.append(
+                f'<path d="{steps}" class="c-{kind}" fill="none" stroke="currentColor" stroke-width="3.4" '
+                'stroke-linecap="round"/>'
+            )
 
     def axis_below(self, scale: Scale, top: float, bottom: float, label: str) -> None:
         """A horizontal axis under the plot: faint lines, round numbers, a label."""
@@ -133,6 +147,18 @@ class Drawing:
     def svg(self) -> str:
         """The image."""
         return f"{self._head}{''.join(self._parts)}</svg>"
+
+
+def _cut(words: str, limit: int) -> str:
+    """``words`` in at most ``limit`` letters, of which a wide one (Chinese, Japanese, Korean) counts as two."""
+    if not limit:
+        return words
+    room = limit
+    for place, letter in enumerate(words):
+        room -= 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        if room < 0:
+            return words[: max(place - 1, 1)] + "…"
+    return words
 
 
 def _n(value: float) -> str:

@@ -5,62 +5,44 @@ from __future__ import annotations
 from typing import Final
 
 from pellucid.evidence import COVERAGE, KINDS, TIERS
-from pellucid.report.blocks import Block, Cell, Commands, Definitions, Prose, Section, Table, Verbatim, text
+from pellucid.report.blocks import DASH, Block, Cell, Commands, Definitions, Prose, Section, Table, Verbatim, text
+from pellucid.report.elsewhere import elsewhere
 from pellucid.report.figures import exact, plain
-from pellucid.report.inputs import ReportInput
+from pellucid.report.inputs import ReportInput, VerificationCheck
+from pellucid.report.language import say, several
 from pellucid.report.reading import Reader, flatten
 
-__all__ = ["coverage", "evidence_index", "glossary", "redactions", "verify"]
+__all__ = ["coverage", "evidence_index", "redactions", "verify"]
 
+TAGS: Final = {
+    "public": say("public"),
+    "post-processing": say("DP weights"),
+    "own-release": say("DP release"),
+    "uncovered": say("not covered"),
+}
+MEANING: Final = {
+    "public": say("public knowledge: declared, or made without the data"),
+    "post-processing": say("post-processing of differentially private weights: costs no further privacy"),
+    "own-release": say("a differentially private release of its own, paid from the data set's budget"),
+    "uncovered": say("measured on held-out people; no privacy guarantee covers this number"),
+}
+TIER: Final = {"public": say("the public"), "auditor": say("auditors"), "steward": say("stewards")}
 _SHOWN_ABOVE: Final = frozenset(
     {
         *("dataset", "training", "privacy", "provenance", "evaluation", "fairness", "calibration", "explanation"),
-        *("validity", "attack", "review", "slices", "uncertainty", "labels", "robustness", "expectation", "card"),
+        *(
+            "validity",
+            "attack",
+            "review",
+            "slices",
+            "uncertainty",
+            "labels",
+            "robustness",
+            "expectation",
+            "card",
+            "change",
+        ),
     }
-)
-_WORDS: Final = (
-    ("adjacency", "Adjacency", "Which data sets count as neighbours: here, one with and one without the unit."),
-    (
-        "auc",
-        "AUC",
-        "The chance that a random positive case gets a higher score than a random negative one. 0.5 is guessing.",
-    ),
-    ("brier", "Brier score", "Mean squared distance of the predicted probability from what happened."),
-    (
-        "checkpoint",
-        "Checkpoint",
-        "The log's signed note: its size and the root of its Merkle tree. It fixes every entry.",
-    ),
-    (
-        "completeness",
-        "Completeness gap",
-        "How far the attributions miss the output they should add up to, relative to it.",
-    ),
-    ("delta", "Delta (δ)", "The probability that is left out of the promise of epsilon."),
-    (
-        "parity",
-        "Demographic parity difference",
-        "The greatest difference between two groups in how often the model says yes.",
-    ),
-    ("ece", "Expected calibration error", "Mean distance of predicted from observed rates over the bins."),
-    ("epsilon", "Epsilon (ε)", "How much one unit may change what is learned; smaller is more private."),
-    ("odds", "Equalized odds difference", "The greatest difference between two groups in true or false positive rate."),
-    (
-        "ig",
-        "Integrated gradients",
-        "An attribution that sums gradients from a baseline to the input (Sundararajan et al. 2017).",
-    ),
-    (
-        "interval",
-        "95 % interval",
-        "Made so that in 95 of 100 repetitions it holds the true value. Printed ends are rounded outwards.",
-    ),
-    ("ledger", "Ledger", "The budget of a data set with every reservation and settlement."),
-    ("permutation", "Permutation importance", "What the AUC loses when a column is shuffled among the people."),
-    ("tier", "Tier", "Who a report is for: public, auditor or steward."),
-    ("unit-word", "Unit", "What privacy protects: a person, or a row where every row is another person."),
-    ("unmeasured", "Unmeasured", "A requirement whose evidence is not there. It never counts as passed."),
-    ("waived", "Waived", "A requirement that is not met and that someone took responsibility for until a date."),
 )
 
 
@@ -69,95 +51,125 @@ def evidence_index(report: ReportInput) -> Section:
     rows = []
     for kind in KINDS:
         found = report.every(kind)
+        name = text(kind, "code")
         if not found:
-            absent = text("none" if kind in {"unsafe", "erasure"} else "not measured", "open")
-            rows.append((text(kind), absent, text("—"), text("—"), text("—")))
+            absent = text(say("none") if kind in {"unsafe", "erasure", "change"} else say("not measured"), "open")
+            rows.append((name, absent, DASH, DASH, DASH))
             continue
         last = found[-1]
-        words = "in the bundle" if len(found) == 1 else f"{len(found)} in the bundle, the last counts"
-        rows.append((text(kind), text(words), text(last.coverage), text(last.tier), text(last.subject.name)))
-    columns = ("Kind", "Status", "Coverage", "Tier", "About")
-    blocks: list[Block] = [Table("evidence-index", "Kinds of evidence", columns, tuple(rows))]
+        words = say("in the bundle")
+        if len(found) > 1:
+            words = say("{count} in the bundle, the last counts", count=exact(len(found)))
+        coverage, tier = text(TAGS[last.coverage]), text(TIER.get(last.tier, last.tier))
+        rows.append((name, text(words), coverage, tier, text(last.subject.name)))
+    columns = (say("Kind"), say("Status"), say("Coverage"), say("For readers"), say("About"))
+    blocks: list[Block] = [Table("evidence-index", say("Kinds of evidence"), columns, tuple(rows))]
     for kind in KINDS:
         for number, item in enumerate(report.every(kind) if kind not in _SHOWN_ABOVE else (), 1):
-            lines = tuple((text(name), cell) for name, cell in flatten(item.values, item.coverage))
+            lines = tuple((text(name, "code"), cell) for name, cell in flatten(item.values, item.coverage))
             if lines:
-                caption = f"Values of {kind} evidence, {number}"
-                blocks.append(Table(f"values-{kind}-{number}", caption, ("What", "Value"), lines, "facts"))
-    return Section("evidence", "All evidence", "What is there, and what is not?", "shown", tuple(blocks))
+                caption = say("Values of {kind} evidence, {number}", kind=kind, number=str(number))
+                blocks.append(Table(f"values-{kind}-{number}", caption, (say("What"), say("Value")), lines, "facts"))
+    question = say("What is there, and what is not?")
+    return Section("evidence", say("All evidence"), question, "shown", tuple(blocks))
 
 
 def verify(report: ReportInput) -> Section:
     """Commands, keys and the checkpoint; and what the verification behind this report found."""
-    rows = tuple(
-        (
-            text(check.name),
-            text(
-                _mark(check.good, check.open) + check.status, "good" if check.good else "open" if check.open else "bad"
-            ),
-            text(check.detail),
-        )
-        for check in report.verification
-    )
+    rows = tuple((text(elsewhere(c.name)), _found(c), text(elsewhere(c.detail))) for c in report.verification)
+    columns = (say("What"), say("Value"))
     blocks: list[Block] = [
         Prose(
-            "This page is a rendering; the signed evidence is in bundle.json beside it. Nothing on this page has to be "
-            "believed: save the owner's key below as owner.pub, compare it with one you got by another way, and run:"
+            say(
+                "This page is a rendering; the signed evidence is in {bundle} beside it. Nothing here has to be "
+                "believed: save the owner's key below as {key}, compare it with one you got by another way, and run:",
+                bundle="bundle.json",
+                key="owner.pub",
+            )
         ),
         Commands(
             (
-                ("pellucid verify bundle.json --key owner.pub", "signatures, inclusion in the log, epsilon recomputed"),
+                (
+                    "pellucid verify bundle.json --key owner.pub",
+                    say("signatures, inclusion in the log, epsilon recomputed"),
+                ),
                 (
                     "pellucid verify bundle.json --key owner.pub --weights weights.safetensors",
-                    "the same, and that these weights are the ones meant",
+                    say("the same, and that these weights are the ones meant"),
                 ),
                 (
                     "pellucid check bundle.json --policy release.toml --key owner.pub",
-                    "every requirement again; 0 release, 1 do not release, 3 not proven",
+                    say("every requirement again; 0 release, 1 do not release, 3 not proven"),
                 ),
             )
         ),
+        *_again(report),
         Verbatim("owner.pub", plain(report.owner)),
-        Verbatim("The log's checkpoint, as signed", plain(report.checkpoint)),
+        Verbatim(say("The log's checkpoint, as signed"), plain(report.checkpoint)),
         Table(
             "log-facts",
-            "The log",
-            ("What", "Value"),
+            say("The log"),
+            columns,
             (
-                (text("Entries under the checkpoint"), Cell(exact(report.log_size), report.log_size, ("public",))),
-                (text("Newest evidence"), text(report.created, "code")),
+                (
+                    text(say("Entries under the checkpoint")),
+                    Cell(exact(report.log_size), report.log_size, ("public",)),
+                ),
+                (text(say("Newest evidence")), text(report.created, "code")),
             ),
             "facts",
         ),
     ]
     if rows:
-        caption = "What verification found when this page was made"
-        blocks.append(Table("verification", caption, ("Check", "Result", "Detail"), rows, "cards"))
+        caption = say("What verification found when this page was made")
+        headers = (say("Check"), say("Result"), say("Detail"))
+        blocks.append(Table("verification", caption, headers, rows, "cards"))
     else:
-        blocks.append(Prose("Verification: not measured. No check was made before this page was.", tone="open"))
-    return Section("verify", "How to verify this report", "How can you check it yourself?", "shown", tuple(blocks))
+        words = say("Verification: not measured. No check was made before this page was.")
+        blocks.append(Prose(words, tone="open"))
+    title, question = say("How to verify and reproduce this report"), say("How can you check it yourself?")
+    return Section("verify", title, question, "shown", tuple(blocks))
+
+
+def _found(check: VerificationCheck) -> Cell:
+    known = {"pass": say("pass"), "ok": say("ok"), "fail": say("fail"), "not checked": say("not checked")}
+    status = known.get(check.status, check.status)
+    if check.good:
+        return text(say("✓ {status}", status=status), "good")
+    return (
+        text(say("? {status}", status=status), "open") if check.open else text(say("✗ {status}", status=status), "bad")
+    )
+
+
+def _again(report: ReportInput) -> list[Block]:
+    """How to train it again: what the evidence says of recipe, data and software."""
+    training = report.last("training")
+    if training is None:
+        return []
+    reader = Reader.of(training)
+    data = f"{reader.get('dataset', 'name')}@{reader.get('dataset', 'version')}"
+    name = report.subject.name.rpartition("@")[0] or report.subject.name
+    command = f'pellucid train {name} --data {data} --purpose "{reader.get("purpose")}" --recipe RECIPE.toml'
+    note = say(
+        "To train it again one needs the sealed data, its keys, and budget for it. The noise is drawn anew, so another "
+        "training gives other weights of the same recipe: it repeats the method, not the bytes. The recipe and the "
+        "versions of the software are under Model and training and under Identity."
+    )
+    return [Prose(note), Commands(((plain(command), say("the same recipe on the same data, for whoever may")),))]
 
 
 def coverage(report: ReportInput) -> Section:
     """The legend of the tags."""
-    note = Prose("Every number carries a tag that says how it is covered by a privacy guarantee.")
-    items = tuple((key, TAGS[key], meaning) for key, meaning in COVERAGE.items())
+    note = Prose(say("Every number carries a tag that says how it is covered by a privacy guarantee."))
+    items = tuple((key, TAGS[key], MEANING[key]) for key in COVERAGE)
     counts = Prose(
-        "Numbers of private people (units) are public numbers, or are rounded down to ten. Lower ends are rounded down "
-        "and upper ends up, so that a printed interval holds the measured one."
+        say(
+            "Numbers of private people are public numbers, or are rounded down to ten. Lower ends are rounded down and "
+            "upper ends up, so that a printed interval holds the measured one."
+        )
     )
-    question = "Which numbers are protected, and which are not?"
-    return Section(
-        "coverage", "How numbers are covered", question, "shown", (note, Definitions("coverage", items), counts)
-    )
-
-
-TAGS: Final = {
-    "public": "public",
-    "post-processing": "DP weights",
-    "own-release": "DP release",
-    "uncovered": "not covered",
-}
+    title, question = say("How numbers are covered"), say("Which numbers are protected, and which are not?")
+    return Section("coverage", title, question, "shown", (note, Definitions("coverage", items), counts))
 
 
 def redactions(report: ReportInput) -> Section:
@@ -165,30 +177,28 @@ def redactions(report: ReportInput) -> Section:
     rows = []
     fairness = report.last("fairness")
     columns = None if fairness is None else Reader.of(fairness).reader("columns")
+    suppressed, withheld = text(say("suppressed")), text(say("withheld"))
     if fairness is not None and columns is not None:
         least = Reader.of(fairness).number("minimum_cell")
-        why = "too few people" if least is None else f"fewer than {exact(least)} people, or next to such a group"
+        why = say("too few people")
+        if least is not None:
+            why = say("fewer than {least} people, or next to such a group", least=exact(least))
         for name in sorted(columns.values):
             column = columns.reader(name)
             groups = None if column is None else column.texts("suppressed")
-            rows += [(text(f"{name}: {group}"), text("suppressed"), text(why)) for group in sorted(groups or ())]
+            rows += [(text(f"{name}: {group}"), suppressed, text(why)) for group in sorted(groups or ())]
     if report.tier == "public" and report.decisions:
-        rows.append((text("Names in access decisions"), text("withheld"), text("not for the public tier")))
+        rows.append((text(say("Names in access decisions")), withheld, text(say("not for the public tier"))))
     higher = TIERS[TIERS.index(report.tier) + 1 :]
     if higher:
-        words = f"not in this bundle; whether there is any is not said (tiers: {', '.join(higher)})"
-        rows.append((text("Evidence for more privileged readers"), text("withheld"), text(words)))
-    rows.append((text("Rows, row numbers, least and greatest values"), text("never shown"), text("at any tier")))
-    table = Table("redactions-table", "Left out of this page", ("What", "How", "Why"), tuple(rows), "cards")
-    return Section("redactions", "Redactions", "What is not shown, and why?", "shown", (table,))
-
-
-def glossary(report: ReportInput) -> Section:
-    """The words."""
-    return Section("glossary", "Glossary", "What do the words mean?", "shown", (Definitions("word", _WORDS),))
-
-
-def _mark(good: bool, open_: bool) -> str:
-    if good:
-        return "✓ "
-    return "? " if open_ else "✗ "
+        words = say(
+            "not in this bundle; whether there is any is not said (tiers: {tiers})",
+            tiers=several([TIER[tier] for tier in higher]),
+        )
+        rows.append((text(say("Evidence for more privileged readers")), withheld, text(words)))
+    never = (text(say("never shown")), text(say("at any tier")))
+    rows.append((text(say("Rows, row numbers, least and greatest values")), *never))
+    headers = (say("What"), say("How"), say("Why"))
+    table = Table("redactions-table", say("Left out of this page"), headers, tuple(rows), "cards")
+    title, question = say("Redactions"), say("What is not shown, and why?")
+    return Section("redactions", title, question, "shown", (table,))

@@ -3,35 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
-from pellucid.report.blocks import Block, Prose, Section, Table, text
+from pellucid.report.blocks import Block, Cell, Prose, Section, Table, text
 from pellucid.report.inputs import ReportInput
+from pellucid.report.language import say
 from pellucid.report.reading import Reader, flatten, how_table, others
 from pellucid.report.sections.absent import not_measured
+from pellucid.report.sections.people import written
 
 __all__ = ["data", "model"]
+
+_SENSITIVITY: Final = {
+    "public": say("public"),
+    "personal": say("personal"),
+    "special": say("◆ special category"),
+    "identifier": say("identifies a person"),
+}
+_TYPE: Final = {
+    "number": say("number"),
+    "integer": say("whole number"),
+    "category": say("category"),
+    "boolean": say("yes or no"),
+    "text": say("text"),
+    "image": say("image"),
+    "audio": say("audio"),
+    "timestamp": say("time"),
+    "identifier": say("identifier"),
+}
+_STATUS: Final = {"complete": say("complete"), "stopped": say("stopped before its plan was complete")}
 
 
 def data(report: ReportInput) -> Section:
     """The declared schema, sensitivity, purposes and retention. Nothing here is read off the rows."""
-    title, question = "Data", "Which data was the model made from, and what was declared about it?"
+    title, question = say("Data"), say("Which data was the model made from, and what was declared about it?")
     evidence = report.last("dataset")
     if evidence is None:
-        return not_measured("data", title, question, "dataset", "Sealing with pellucid seal leaves it.")
+        fix = say("Sealing with {command} leaves it.", command="pellucid seal")
+        return not_measured("data", title, question, "dataset", fix)
     reader = Reader.of(evidence)
+    unit = reader.get("unit")
     facts = Table(
         "data-facts",
-        "The data set, as declared",
-        ("What", "Value"),
+        say("The data set, as declared"),
+        (say("What"), say("Value")),
         (
-            (text("Data set"), reader.words("name")),
-            (text("Version"), reader.words("version")),
-            (text("Units (public, declared)"), reader.exact("units")),
-            (text("Privacy unit"), reader.words("unit")),
-            (text("Target"), reader.words("target")),
-            (text("Purposes"), reader.words("purposes")),
-            (text("Keep until"), reader.words("retention")),
-            (text("Manifest, SHA-256"), reader.code("manifest")),
+            (text(say("Data set")), reader.words("name")),
+            (text(say("Version")), reader.words("version")),
+            (text(say("People (public, declared)")), reader.exact("units")),
+            (
+                text(say("What privacy protects")),
+                text(say("a row; every row is another person")) if unit == "row" else reader.words("unit"),
+            ),
+            (text(say("Target")), reader.words("target")),
+            (text(say("Purposes")), reader.words("purposes")),
+            (text(say("Keep until")), reader.words("retention")),
+            (text(say("Manifest, SHA-256")), reader.code("manifest")),
         ),
         "facts",
     )
@@ -41,69 +68,77 @@ def data(report: ReportInput) -> Section:
     for column in reader.readers("columns"):
         name = str(column.get("name"))
         if name == reader.get("target"):
-            use = text("target")
+            use = text(say("target"))
         elif features is None:
-            use = text("not measured", "open")
+            use = text(say("not measured"), "open")
         else:
-            use = text("feature" if name in features else "not used")
-        sensitivity = column.get("sensitivity")
-        rows.append(
-            (
-                text(name),
-                column.words("type"),
-                text(f"◆ {sensitivity}") if sensitivity == "special" else column.words("sensitivity"),
-                use,
-            )
-        )
-    columns = Table("data-columns", "Columns", ("Column", "Type", "Sensitivity", "In this model"), tuple(rows))
+            use = text(say("input") if name in features else say("not used"))
+        kind, sensitivity = str(column.get("type")), str(column.get("sensitivity"))
+        rows.append((text(name), text(_TYPE.get(kind, kind)), text(_SENSITIVITY.get(sensitivity, sensitivity)), use))
+    headers = (say("Column"), say("Type"), say("Sensitivity"), say("In this model"))
+    columns = Table("data-columns", say("Columns"), headers, tuple(rows))
     note = Prose(
-        "The schema is declared by people and adopted by the owner; no bound or category is read off the data."
+        say("The schema is declared by people and adopted by the owner; no bound or category is read off the data.")
     )
     shown = ("name", "version", "units", "unit", "target", "columns", "purposes", "retention", "manifest")
     rest = others(evidence, *shown)
-    return Section("data", title, question, "shown", (note, facts, columns, *rest, how_table(evidence)))
+    people = written(report, "data")
+    return Section("data", title, question, "shown", (note, facts, columns, people, *rest, how_table(evidence)))
 
 
 def model(report: ReportInput) -> Section:
     """Architecture, training and recipe."""
-    title, question = "Model and training", "What kind of model is it, and how was it trained?"
+    title, question = say("Model and training"), say("What kind of model is it, and how was it trained?")
     evidence = report.last("training")
     if evidence is None:
-        return not_measured("model", title, question, "training", "pellucid train leaves it.")
+        fix = say("{command} leaves it.", command="pellucid train")
+        return not_measured("model", title, question, "training", fix)
     reader = Reader.of(evidence)
     blocks: list[Block] = []
-    if reader.get("status") != "complete":
+    status = str(reader.get("status"))
+    if status != "complete":
         blocks.append(
             Prose(
-                "Training stopped before its plan was complete. The model still claims the epsilon of the whole plan.",
+                say(
+                    "Training stopped before its plan was complete. The model still claims the epsilon of the whole "
+                    "plan."
+                ),
                 tone="open",
             )
         )
-    rows = [
-        (text("Architecture"), reader.words("architecture")),
-        (text("Parameters"), reader.exact("parameters")),
-        (text("Features"), reader.words("features")),
-        (text("Target"), reader.words("target")),
-        (text("Classes"), reader.words("classes")),
-        (text("Data set"), reader.words("dataset", "name")),
-        (text("Version of the data set"), reader.words("dataset", "version")),
-        (text("Data set, SHA-256"), reader.code("dataset", "sha256")),
-        (text("Purpose"), reader.words("purpose")),
-        (text("Status"), reader.words("status")),
-        (text("Expected batch"), reader.exact("batch")),
-        (text("Epochs"), reader.exact("epochs")),
-        (text("Steps"), reader.exact("steps")),
-        (text("Optimizer"), reader.words("optimizer", "name")),
-        (text("Learning rate"), reader.exact("optimizer", "learning_rate")),
+    rows: list[tuple[Cell, ...]] = [
+        (text(say("Architecture")), reader.code("architecture")),
+        (text(say("Parameters")), reader.exact("parameters")),
+        (text(say("Inputs")), reader.words("features")),
+        (text(say("Target")), reader.words("target")),
+        (text(say("Classes")), reader.words("classes")),
+        (text(say("Data set")), reader.words("dataset", "name")),
+        (text(say("Version of the data set")), reader.words("dataset", "version")),
+        (text(say("Data set, SHA-256")), reader.code("dataset", "sha256")),
+        (text(say("Purpose")), reader.words("purpose")),
+        (text(say("Status")), text(_STATUS.get(status, status))),
+        (text(say("Share of people held out for testing")), reader.exact("test")),
+        (text(say("Expected batch, in people")), reader.exact("batch")),
+        (text(say("Epochs")), reader.exact("epochs")),
+        (text(say("Steps")), reader.exact("steps")),
+        (text(say("Optimizer")), reader.code("optimizer", "name")),
+        (text(say("Learning rate")), reader.exact("optimizer", "learning_rate")),
     ]
-    blocks.append(Table("model-facts", "The model and its training", ("What", "Value"), tuple(rows), "facts"))
+    columns = (say("What"), say("Value"))
+    blocks.append(Table("model-facts", say("The model and its training"), columns, tuple(rows), "facts"))
     recipe = reader.get("recipe")
     if isinstance(recipe, Mapping):
-        lines = tuple((text(name), cell) for name, cell in flatten(recipe, evidence.coverage))
-        blocks.append(Table("model-recipe", "The recipe", ("What", "Value"), lines, "facts"))
+        lines = tuple((text(name, "code"), cell) for name, cell in flatten(recipe, evidence.coverage))
+        blocks.append(Table("model-recipe", say("The recipe"), columns, lines, "facts", fold=True))
     elif recipe is not None:
-        blocks.append(Prose(f"Recipe: {recipe}"))
+        blocks.append(Prose(say("Recipe: {recipe}", recipe=recipe)))
     shown = ("architecture", "parameters", "features", "target", "classes", "dataset", "purpose", "status")
-    blocks += others(evidence, *shown, "batch", "epochs", "steps", "optimizer", "recipe")
+    optimizer = dict(reader.get("optimizer") or {}) if isinstance(reader.get("optimizer"), Mapping) else {}
+    rest = {key: value for key, value in optimizer.items() if key not in ("name", "learning_rate")}
+    if rest:
+        lines = tuple((text(name, "code"), cell) for name, cell in flatten(rest, evidence.coverage))
+        caption = say("Further settings of the optimizer")
+        blocks.append(Table("model-optimizer", caption, columns, lines, "facts", fold=True))
+    blocks += others(evidence, *shown, "test", "batch", "epochs", "steps", "optimizer", "recipe")
     blocks.append(how_table(evidence))
     return Section("model", title, question, "shown", tuple(blocks))

@@ -7,95 +7,124 @@ from typing import Final
 
 from pellucid.report.blocks import Block, Cell, Prose, Section, Table, text
 from pellucid.report.inputs import ReportInput
+from pellucid.report.language import Said, say
 from pellucid.report.reading import Reader, flatten
 
 __all__ = ["PARTS", "intended_use", "missing", "written"]
 
 # section of model.toml -> key -> how it is called
-PARTS: Final[Mapping[str, Mapping[str, str]]] = {
-    "author": {"name": "Written by", "role": "In the capacity of", "date": "Written on"},
+PARTS: Final[Mapping[str, Mapping[str, Said]]] = {
+    "author": {"name": say("Written by"), "role": say("In the capacity of"), "date": say("Written on")},
     "intended_use": {
-        "purpose": "What the model is for",
-        "users": "Who uses its answers, and how",
-        "people": "Whom it is used on",
-        "ruled_out": "What it must not be used for",
+        "purpose": say("What the model is for"),
+        "users": say("Who uses its answers, and how"),
+        "people": say("Whom it is used on"),
+        "ruled_out": say("What it must not be used for"),
     },
-    "owner": {"accountable": "Who answers for the model", "contact": "Questions and complaints go to"},
+    "owner": {"accountable": say("Who answers for the model"), "contact": say("Questions and complaints go to")},
     "legal": {
-        "basis": "Legal basis of the processing",
-        "necessity": "Why it is necessary and proportionate",
-        "assessment": "Impact assessment",
-        "automated": "Decisions without a person, and what people may do about them",
+        "basis": say("Legal basis of the processing"),
+        "necessity": say("Why it is necessary and proportionate"),
+        "assessment": say("Impact assessment"),
+        "automated": say("Decisions without a person, and what people may do about them"),
     },
     "data": {
-        "origin": "How and from whom the data was collected",
-        "labels": "Who decided the labels, and how",
-        "gaps": "Who is missing, or described wrongly",
+        "origin": say("How and from whom the data was collected"),
+        "labels": say("Who decided the labels, and how"),
+        "gaps": say("Who is missing, or described wrongly"),
     },
     "choices": {
-        "measures": "Why these measures fit the harm",
-        "thresholds": "Why the thresholds are where they are",
-        "alternatives": "What else was tried, and why not",
+        "measures": say("Why these measures fit the harm"),
+        "thresholds": say("Why the thresholds are where they are"),
+        "alternatives": say("What else was tried, and why not"),
     },
     "oversight": {
-        "people": "Who may stop or overrule the model",
-        "how": "What they see, and what they can do",
-        "appeal": "How a person can object to an answer",
+        "people": say("Who may stop or overrule the model"),
+        "how": say("What they see, and what they can do"),
+        "appeal": say("How a person can object to an answer"),
     },
     "limits": {
-        "known": "Where the model is known to fail",
-        "accepted": "Which risks remain, and who accepted them",
-        "review": "What is watched, and when it is looked at again",
+        "known": say("Where the model is known to fail"),
+        "accepted": say("Which risks remain, and who accepted them"),
+        "review": say("What is watched, and when it is looked at again"),
     },
-    "change": {"reason": "Why this version was made"},
+    "change": {"reason": say("Why this version was made")},
 }
-_HERE: Final = tuple(section for section in PARTS if section != "author")
+_HERE: Final = ("intended_use", "owner", "legal")
+_VERDICT: Final = {"approve": say("✓ approved"), "reject": say("✗ rejected")}
+_REVIEW: Final = {
+    "verdict": say("Verdict"),
+    "note": say("Note"),
+    "reasons": say("Reasons"),
+    "reviewer": say("Reviewer"),
+    "roles": say("In the roles"),
+    "independent": say("Did not train the model"),
+    "read.name": say("Read"),
+    "read.sha256": say("Read, SHA-256"),
+}
+_CAPTION: Final = {
+    "intended_use": say("What people wrote about the use of the model"),
+    "data": say("What people wrote about the data"),
+    "choices": say("What people wrote about the choices"),
+    "oversight": say("What people wrote about oversight and limits"),
+    "change": say("What people wrote about the change"),
+}
 
 
 def intended_use(report: ReportInput) -> Section:
     """What the model is for, who answers for it and on which legal basis; signed human reviews."""
-    title, question = (
-        "Intended use and human judgement",
-        "What is it for, who answers for it, and what did people decide?",
-    )
+    title = say("Intended use and human judgement")
+    question = say("What is it for, who answers for it, and what did people decide?")
     blocks: list[Block] = []
     evidence = report.last("card")
     if evidence is None:
         blocks.append(
             Prose(
-                "Nobody has written what only people can say. These parts cannot be filled from a run: fill in "
-                "model.toml in the project, and make the report again.",
+                say(
+                    "Nobody has written what only people can say. These parts cannot be filled from a run: fill in "
+                    "{file} in the project, and make the report again.",
+                    file="model.toml",
+                ),
                 tone="open",
             )
         )
     else:
         blocks.append(
             Prose(
-                "These are the words of a person, signed with the file as it stood. The signature says that the words "
-                "were there; it does not say that they are true. What nobody wrote is missing."
+                say(
+                    "These are the words of a person, signed with the file as it stood. The signature says that the "
+                    "words were there; it does not say that they are true. What nobody wrote is missing."
+                )
             )
         )
         reader = Reader.of(evidence)
         facts = (
             *((text(label), _words(report, "author", key)) for key, label in PARTS["author"].items()),
-            (text("File"), reader.code("file", "name")),
-            (text("File, SHA-256"), reader.code("file", "sha256")),
-            (text("Signed at"), text(str(evidence.how.get("at", "not recorded")), "code")),
+            (text(say("File")), reader.code("file", "name")),
+            (text(say("File, SHA-256")), reader.code("file", "sha256")),
+            (text(say("Signed at")), text(str(evidence.how.get("at", "—")), "code")),
         )
-        blocks.append(Table("card-facts", "Whose words these are", ("What", "Value"), facts, "facts"))
+        blocks.append(Table("card-facts", say("Whose words these are"), (say("What"), say("Value")), facts, "facts"))
     blocks.append(written(report, *_HERE))
     reviews = report.every("review")
     if reviews:
         lines = [
-            (text(f"review {i}: {name}"), cell)
-            for i, review in enumerate(reviews, 1)
+            (text(_REVIEW.get(name, name), "" if name in _REVIEW else "code"), _judged(name, cell))
+            for review in reviews
             for name, cell in flatten(review.values, review.coverage)
         ]
-        blocks.append(Table("reviews", "Signed human reviews", ("What", "Value"), tuple(lines), "facts"))
+        caption = say("Signed human reviews; of several the last one counts")
+        blocks.append(Table("reviews", caption, (say("What"), say("Value")), tuple(lines), "facts"))
     else:
-        blocks.append(Prose("No signed human review is in the bundle.", tone="open"))
+        blocks.append(Prose(say("No signed human review is in the bundle."), tone="open"))
     gaps = missing(report, *_HERE)
     return Section("intended-use", title, question, "missing" if gaps else "shown", tuple(blocks))
+
+
+def _judged(name: str, cell: Cell) -> Cell:
+    """A verdict in our words; everything else as it was written."""
+    said = _VERDICT.get(cell.text) if name == "verdict" else None
+    return cell if said is None else text(said, "good" if cell.text == "approve" else "bad")
 
 
 def written(report: ReportInput, *sections: str) -> Table:
@@ -103,7 +132,7 @@ def written(report: ReportInput, *sections: str) -> Table:
     rows = tuple(
         (text(label), _words(report, section, key)) for section in sections for key, label in PARTS[section].items()
     )
-    return Table(f"written-{sections[0]}", "What people wrote", ("Part", "Words"), rows, "facts")
+    return Table(f"written-{sections[0]}", _CAPTION[sections[0]], (say("Part"), say("Words")), rows, "facts")
 
 
 def missing(report: ReportInput, *sections: str) -> int:
@@ -113,7 +142,7 @@ def missing(report: ReportInput, *sections: str) -> int:
 
 def _words(report: ReportInput, section: str, key: str) -> Cell:
     words = _said(report, section, key)
-    return text("missing", "open") if words is None else text(words)
+    return text(say("missing"), "open") if words is None else text(words)
 
 
 def _said(report: ReportInput, section: str, key: str) -> str | None:

@@ -8,43 +8,49 @@ from pellucid.report.blocks import ABSENT, Block, Cell, Figure, Prose, Section, 
 from pellucid.report.charts import Bar, Curve, Dots, Panel, Reliability
 from pellucid.report.figures import exact, plain
 from pellucid.report.inputs import ReportInput
+from pellucid.report.language import say
 from pellucid.report.reading import Reader, how_table, others
 from pellucid.report.sections.absent import not_measured
 
 __all__ = ["anchor", "calibration", "performance", "subgroups"]
 
-_EXPLAIN: Final = "run.evaluate() or pellucid explain leaves it."
+_EXPLAIN: Final = say("{call} or {command} leaves it.", call="run.evaluate()", command="pellucid explain")
+_MOST: Final = 10
 _RATES: Final = (
-    ("selection_rate", "Selection rate"),
-    ("true_positive_rate", "True positive rate"),
-    ("false_positive_rate", "False positive rate"),
-    ("auc", "AUC"),
-    ("accuracy", "Accuracy"),
+    ("selection_rate", say("Selection rate")),
+    ("true_positive_rate", say("True positive rate")),
+    ("false_positive_rate", say("False positive rate")),
+    ("auc", say("AUC")),
+    ("accuracy", say("Accuracy")),
 )
 
 
 def performance(report: ReportInput) -> Section:
     """AUC and accuracy with intervals beside the trivial model, and the ROC curve."""
-    title, question = "Performance", "How often is it right on people who did not train it?"
+    title, question = say("Performance"), say("How often is it right on people who did not train it?")
     evidence = report.last("evaluation")
     if evidence is None:
         return not_measured("performance", title, question, "evaluation", _EXPLAIN)
     reader = Reader.of(evidence)
     measures = (
-        ("auc", "AUC"),
-        ("accuracy", "Accuracy"),
-        ("majority_accuracy", "Accuracy of always saying the more frequent class"),
-        ("base_rate", "Base rate of the positive class"),
+        ("auc", say("AUC")),
+        ("accuracy", say("Accuracy")),
+        ("majority_accuracy", say("Accuracy of always saying the more frequent class")),
+        ("base_rate", say("Base rate of the positive class")),
     )
     rows = tuple((text(label), reader.estimate(key), reader.units(key)) for key, label in measures)
-    table = Table("performance-table", "Performance, with 95 % intervals", ("Measure", "Estimate", "Units"), rows)
+    columns = (say("Measure"), say("Estimate (95 % interval)"), say("People"))
+    table = Table("performance-table", say("Performance, with 95 % intervals"), columns, rows)
     blocks: list[Block] = []
     threshold = reader.number("threshold")
     if threshold is not None:
         blocks.append(
             Prose(
-                f"Accuracy counts a prediction as positive from a probability of {exact(threshold)} on; "
-                "AUC needs no threshold."
+                say(
+                    "Accuracy counts a prediction as positive from a probability of {threshold} on; AUC needs no "
+                    "threshold.",
+                    threshold=exact(threshold),
+                )
             )
         )
     blocks.append(table)
@@ -52,11 +58,12 @@ def performance(report: ReportInput) -> Section:
     pairs = [(p.number("fpr"), p.number("tpr")) for p in points]
     curve = tuple((x, y) for x, y in pairs if x is not None and y is not None)
     if len(curve) > 1:
-        lines = tuple((_bare(p, "fpr"), _bare(p, "tpr")) for p in points)
-        roc = Table("roc", "Points of the ROC curve", ("False positive rate", "True positive rate"), lines)
-        blocks.append(Figure(Curve("roc", "ROC curve", curve), roc))
+        lines = tuple((p.bare("fpr"), p.bare("tpr")) for p in points)
+        headers = (say("False positive rate"), say("True positive rate"))
+        roc = Table("roc", say("Points of the ROC curve"), headers, lines)
+        blocks.append(Figure(Curve("roc", say("ROC curve"), curve), roc))
     else:
-        blocks.append(Prose("ROC curve: not measured.", tone="open"))
+        blocks.append(Prose(say("ROC curve: not measured."), tone="open"))
     blocks += others(evidence, *(key for key, _ in measures), "roc", "threshold")
     blocks.append(how_table(evidence))
     return Section("performance", title, question, "shown", tuple(blocks))
@@ -64,7 +71,7 @@ def performance(report: ReportInput) -> Section:
 
 def subgroups(report: ReportInput) -> Section:
     """Rates by group with intervals; small groups are suppressed, not shown as 0."""
-    title, question = "Subgroups and fairness", "Does it do as well, and say yes as often, for every group?"
+    title, question = say("Subgroups and fairness"), say("Does it do as well, and say yes as often, for every group?")
     evidence = report.last("fairness")
     if evidence is None:
         return not_measured("subgroups", title, question, "fairness", _EXPLAIN)
@@ -72,12 +79,14 @@ def subgroups(report: ReportInput) -> Section:
     columns = reader.reader("columns")
     blocks: list[Block] = [
         Prose(
-            "A gap is the greatest difference between two groups: 0 is none, 1 is the greatest there can be. Whether a "
-            "gap is unjust is for people to say; see intended use."
+            say(
+                "A gap is the greatest difference between two groups: 0 is none, 1 is the greatest there can be. "
+                "Whether a gap is unjust is for people to say; see intended use."
+            )
         )
     ]
     if columns is None or not columns.values:
-        blocks.append(Prose("No column was compared: the schema declares none as special.", tone="open"))
+        blocks.append(Prose(say("No column was compared: the schema declares none as special."), tone="open"))
         return Section("subgroups", title, question, "shown", (*blocks, how_table(evidence)))
     for name in sorted(columns.values):
         column = columns.reader(name)
@@ -100,32 +109,66 @@ def _disparities(reader: Reader) -> list[Block]:
     if disparities is None:
         return []
     tested, level = disparities.exact("tested").text, disparities.number("level")
-    chance = "" if level is None else f" about {exact(round(100 * level, 6))} % of these may be chance"
     rows = tuple(
-        (*(item.words(key) for key in ("column", "group", "metric")), item.estimate("difference"), item.exact("q"))
+        (
+            item.words("column"),
+            item.words("group"),
+            _rate(str(item.get("metric"))),
+            item.estimate("difference"),
+            item.exact("q"),
+        )
         for item in disparities.readers("differences")
         if item.get("found") is True
     )
     if not rows:
-        return [Prose(f"No group differs from the others by more than chance, of {tested} differences tested.")]
-    columns = ("Column", "Group", "Rate", "Difference from the other groups (95 % interval)", "q")
-    note = Prose(
-        f"Of {tested} differences between a group and the others of its column, those that were found;{chance}."
+        words = say(
+            "No group differs from the others by more than chance, of {tested} differences tested.", tested=tested
+        )
+        return [Prose(words)]
+    headers = (
+        say("Column"),
+        say("Group"),
+        say("Rate"),
+        say("Difference from the other groups (95 % interval)"),
+        say("q"),
     )
-    return [note, Table("disparities", "Groups that differ", columns, rows)]
+    words = say(
+        "Of {tested} differences between a group and the others of its column, those that were found.", tested=tested
+    )
+    if level is not None:
+        words = say("{said} About {share} % of these may be chance.", said=words, share=exact(round(100 * level, 6)))
+    first = sorted(rows, key=lambda row: -abs(row[3].value["value"]) if isinstance(row[3].value, dict) else 0.0)
+    if len(rows) <= _MOST:
+        return [Prose(words), Table("disparities", say("Groups that differ"), headers, rows)]
+    caption = say("Groups that differ, the {most} largest differences", most=str(_MOST))
+    return [
+        Prose(words),
+        Table("disparities", caption, headers, tuple(first[:_MOST])),
+        Table(
+            "disparities-all",
+            say("All {count} differences that were found", count=str(len(rows))),
+            headers,
+            rows,
+            fold=True,
+        ),
+    ]
+
+
+def _rate(name: str) -> Cell:
+    return text(dict(_RATES).get(name, name))
 
 
 def _column(name: str, column: Reader) -> list[Block]:
     shown, key = plain(name), anchor(name)
     gaps = Table(
         f"gaps-{key}",
-        f"Gaps by {shown}",
-        ("Gap", "Estimate", "Units"),
+        say("Gaps by {column}", column=shown),
+        (say("Gap"), say("Estimate (95 % interval)"), say("People")),
         tuple(
             (text(label), column.estimate(path), column.units(path))
             for path, label in (
-                ("demographic_parity_difference", "Demographic parity difference"),
-                ("equalized_odds_difference", "Equalized odds difference"),
+                ("demographic_parity_difference", say("Demographic parity difference")),
+                ("equalized_odds_difference", say("Equalized odds difference")),
             )
         ),
     )
@@ -133,48 +176,50 @@ def _column(name: str, column: Reader) -> list[Block]:
     rows = [(group.words("group"), group.exact("n"), *(group.estimate(rate) for rate, _ in _RATES)) for group in groups]
     suppressed = column.texts("suppressed") or ()
     rows += [
-        (text(group), *(text("suppressed", "open") for _ in range(1 + len(_RATES)))) for group in sorted(suppressed)
+        (text(group), *(text(say("suppressed"), "open") for _ in range(1 + len(_RATES))))
+        for group in sorted(suppressed)
     ]
     table = Table(
         f"groups-{key}",
-        f"Groups by {shown}, with 95 % intervals",
-        ("Group", "Units", *(label for _, label in _RATES)),
+        say("Groups by {column}, with 95 % intervals", column=shown),
+        (say("Group"), say("People"), *(label for _, label in _RATES)),
         tuple(rows),
     )
     panels = tuple(panel for rate, label in _RATES if (panel := Panel(label, _bars(groups, rate))).groups)
     if not panels:
         return [gaps, table]
-    return [Figure(Dots(f"groups-{key}", f"Groups by {shown}", panels), table, beside=gaps)]
+    return [Figure(Dots(f"groups-{key}", say("Groups by {column}", column=shown), panels), table, beside=gaps)]
 
 
 def calibration(report: ReportInput) -> Section:
     """Calibration error, Brier score and the reliability curve."""
-    title, question = "Calibration", "When it says 70 %, does it happen in 70 of 100 cases?"
+    title, question = say("Calibration"), say("When it says 70 %, does it happen in 70 of 100 cases?")
     evidence = report.last("calibration")
     if evidence is None:
         return not_measured("calibration", title, question, "calibration", _EXPLAIN)
     reader = Reader.of(evidence)
     facts = Table(
         "calibration-table",
-        "Calibration, with 95 % intervals",
-        ("Measure", "Estimate", "Units"),
+        say("Calibration, with 95 % intervals"),
+        (say("Measure"), say("Estimate (95 % interval)"), say("People")),
         (
-            (text("Expected calibration error (0 is best)"), reader.estimate("ece"), reader.units("ece")),
-            (text("Brier score (0 is best)"), reader.estimate("brier"), reader.units("brier")),
+            (text(say("Expected calibration error (0 is best)")), reader.estimate("ece"), reader.units("ece")),
+            (text(say("Brier score (0 is best)")), reader.estimate("brier"), reader.units("brier")),
         ),
     )
     blocks: list[Block] = [facts]
     bins = reader.readers("bins")
     predicted = [b.number("predicted") for b in bins]
     observed = [b.measure("observed") for b in bins]
-    rows = tuple((_range(b), _bare(b, "predicted"), b.estimate("observed"), b.units("observed")) for b in bins)
+    rows = tuple((_range(b), b.bare("predicted"), b.estimate("observed"), b.units("observed")) for b in bins)
     if rows:
-        table = Table("bins", "Bins", ("Predicted range", "Mean prediction", "Observed rate", "Units"), rows)
+        headers = (say("Predicted range"), say("Mean prediction"), say("Observed rate"), say("People"))
+        table = Table("bins", say("Predicted and observed rates"), headers, rows)
         known = [(p, o) for p, o in zip(predicted, observed, strict=True) if p is not None and o is not None]
         if known:
             chart = Reliability(
                 "reliability",
-                "Reliability curve",
+                say("Reliability curve"),
                 tuple(p for p, _ in known),
                 tuple(Bar("", o.value, o.low, o.high) for _, o in known),
             )
@@ -198,21 +243,22 @@ def _split(reader: Reader) -> list[Block]:
     if split is None:
         return []
     parts = (
-        ("reliability", "Reliability: distance of predicted from observed rates (0 is best)"),
-        ("resolution", "Resolution: how far predictions part people (more is better)"),
-        ("uncertainty", "Uncertainty: what nobody could predict away"),
-        ("within_bins", "Left within bins"),
+        ("reliability", say("Reliability: distance of predicted from observed rates (0 is best)")),
+        ("resolution", say("Resolution: how far predictions part people (more is better)")),
+        ("uncertainty", say("Uncertainty: what nobody could predict away")),
+        ("within_bins", say("Left within bins")),
     )
     rows = tuple((text(label), split.estimate(key)) for key, label in parts)
-    return [Table("brier-split", "What the Brier score is made of", ("Part", "Estimate"), rows)]
+    columns = (say("Part"), say("Estimate (95 % interval)"))
+    return [Table("brier-split", say("What the Brier score is made of"), columns, rows)]
 
 
 def _by_group(name: str, column: Reader) -> Table:
     shown = plain(name)
     rows = tuple((group.words("group"), group.estimate("ece")) for group in column.readers("groups"))
-    rows += tuple((text(group), text("suppressed", "open")) for group in column.texts("suppressed") or ())
-    columns = ("Group", "Expected calibration error")
-    return Table(f"calibration-{anchor(name)}", f"Calibration by {shown}", columns, rows)
+    rows += tuple((text(group), text(say("suppressed"), "open")) for group in column.texts("suppressed") or ())
+    columns = (say("Group"), say("Expected calibration error"))
+    return Table(f"calibration-{anchor(name)}", say("Calibration by {column}", column=shown), columns, rows)
 
 
 def _bars(groups: list[Reader], rate: str) -> tuple[Bar, ...]:
@@ -225,12 +271,7 @@ def _range(bin_: Reader) -> Cell:
     low, high = bin_.number("low"), bin_.number("high")
     if low is None or high is None:
         return ABSENT
-    return Cell(f"{exact(low)} to {exact(high)}", [low, high], (bin_.coverage,))
-
-
-def _bare(reader: Reader, path: str) -> Cell:
-    cell = reader.estimate(path)
-    return Cell(cell.text.removesuffix(" (no interval)"), cell.value, cell.coverage, cell.tone)
+    return Cell(say("{low} to {high}", low=exact(low), high=exact(high)), [low, high], (bin_.coverage,))
 
 
 def anchor(name: str) -> str:

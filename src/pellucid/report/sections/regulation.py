@@ -6,17 +6,36 @@ from typing import Final
 
 from pellucid import maps
 from pellucid.maps import MAPS, STATUSES, RegulationMap, Resolved, Status
-from pellucid.report.blocks import Block, Cell, Prose, Section, Table, Tone, text
+from pellucid.report.blocks import DASH, Block, Cell, Prose, Section, Table, Tone, text
 from pellucid.report.figures import exact
 from pellucid.report.inputs import ReportInput
+from pellucid.report.language import Said, bring, say
 
 __all__ = ["regulation"]
 
-_MARK: Final[dict[Status, tuple[str, Tone]]] = {
-    "evidence": ("✓ evidence", "good"),
-    "human-provided": ("✎ human-provided", "good"),
-    "not applicable": ("– not applicable", ""),
-    "missing": ("? missing", "open"),
+_MARK: Final[dict[Status, tuple[Said, Tone]]] = {
+    "evidence": (say("✓ evidence"), "good"),
+    "human-provided": (say("✎ written by people"), "good"),
+    "not applicable": (say("– not applicable"), ""),
+    "missing": (say("? missing"), "open"),
+}
+
+_PLACES: Final = {
+    "identity": say("Identity and provenance"),
+    "intended-use": say("Intended use and human judgement"),
+    "data": say("Data"),
+    "model": say("Model and training"),
+    "privacy": say("Privacy"),
+    "performance": say("Performance"),
+    "calibration": say("Calibration"),
+    "subgroups": say("Subgroups and fairness"),
+    "errors": say("Errors"),
+    "explanations": say("Explanations"),
+    "validity": say("Validity of the explanations"),
+    "robustness": say("Robustness"),
+    "expectations": say("Expectations"),
+    "decisions": say("Access decisions"),
+    "verify": say("How to verify and reproduce this report"),
 }
 
 
@@ -24,46 +43,64 @@ def regulation(report: ReportInput) -> Section:
     """Every row of every map, with what there is for it."""
     resolved = [(which, maps.resolve(which, report.evidence)) for which in map(maps.read, MAPS)]
     counts = tuple(
-        (text(which.title["en"]), *(_count(rows, status) for status in STATUSES)) for which, rows in resolved
+        (text(bring(which.title)), *(_count(rows, status) for status in STATUSES)) for which, rows in resolved
     )
+    headers = (say("Map"), *(_MARK[status][0] for status in STATUSES))
     blocks: list[Block] = [
         Prose(
-            "A row says what the evidence of this model shows, or what a person wrote. It does not say that a law is "
-            "met: that is for people to judge, with these rows and the law before them. What is missing is missing."
+            say(
+                "A row says what the evidence of this model shows, or what a person wrote. It does not say that a law "
+                "is met: that is for people to judge, with these rows and the law before them. What is missing is "
+                "missing."
+            )
         ),
-        Table("maps", "Rows of each map by what there is for them", ("Map", *map(str.capitalize, STATUSES)), counts),
+        Table("maps", say("Rows of each map by what there is for them"), headers, counts),
     ]
     for which, rows in resolved:
         if which.note["en"]:
-            blocks.append(Prose(which.note["en"]))
+            blocks.append(Prose(bring(which.note)))
         blocks.append(_table(which, rows))
     open_ = any(row.status == "missing" for _, rows in resolved for row in rows)
-    question = "What is there for whom the law asks, and what is not?"
-    return Section("regulation", "Regulation map", question, "missing" if open_ else "shown", tuple(blocks))
+    title, question = say("Regulation map"), say("What is there of what a law or a standard asks for, and what is not?")
+    return Section("regulation", title, question, "missing" if open_ else "shown", tuple(blocks))
 
 
 def _table(which: RegulationMap, rows: tuple[Resolved, ...]) -> Table:
-    source = which.source.partition("; https://")[0]
-    caption = f"{which.title['en']} (version {which.version}, {which.dated.isoformat()}; after {source})"
-    columns = ("Clause", "Status", "What there is", "Where")
+    caption = say(
+        "{title} (version {version}, {day}; after {source})",
+        title=bring(which.title),
+        version=which.version,
+        day=which.dated.isoformat(),
+        source=which.source.partition("; https://")[0],
+    )
+    columns = (say("Clause"), say("Status"), say("What there is"), say("Where"))
     return Table(f"map-{which.id}", caption, columns, tuple(_row(row) for row in rows), "cards")
 
 
 def _row(found: Resolved) -> tuple[Cell, ...]:
     mark, tone = _MARK[found.status]
     words = maps.terms()
-    place = "regulation"
+    where = DASH
+    said: str
     if found.status == "not applicable":
         said = found.words
     elif found.row.human:
-        said = words.human[found.row.human].words["en"]
-        said += f":\n{found.words}" if found.words else f"\nmodel.toml: {found.row.human}"
+        what = bring(words.human[found.row.human].words)
+        where = text("model.toml")
+        said = say("{what}\n{place}", what=what, place=f"model.toml: {found.row.human}")
+        if found.words:
+            said = say("{what}:\n{written}", what=what, written=found.words)
     else:
-        there = [words.evidence[path].words["en"] for path in found.found]
-        absent = [f"not there: {words.evidence[path].words['en']} ({path})" for path in found.absent]
-        said = "\n".join([*there, *absent])
+        lines = [bring(words.evidence[path].words) for path in found.found]
+        lines += [
+            say("not there: {what} ({path})", what=bring(words.evidence[path].words), path=path)
+            for path in found.absent
+        ]
+        said = lines[0]
+        for line in lines[1:]:
+            said = say("{what}\n{more}", what=said, more=line)
         place = words.evidence[found.row.evidence[0]].section
-    where = Cell(place, link=place) if place != "regulation" else text("model.toml" if found.row.human else "—")
+        where = Cell(_PLACES.get(place, place), link=place)
     return text(found.row.clause), text(mark, tone), text(said), where
 
 

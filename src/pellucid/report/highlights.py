@@ -1,0 +1,113 @@
+"""What a reader should know first: at most six sentences, each from evidence, each with the section that shows it."""
+
+from __future__ import annotations
+
+import math
+
+from pellucid.report.blocks import Highlight
+from pellucid.report.figures import exact, fixed
+from pellucid.report.inputs import ReportInput
+from pellucid.report.language import say
+from pellucid.report.reading import Reader
+from pellucid.report.sections.people import PARTS, missing
+
+__all__ = ["highlights"]
+
+
+def highlights(report: ReportInput) -> tuple[Highlight, ...]:
+    """Privacy, quality, the worst group, the widest gap, what the model leans on, and what people have not written."""
+    makers = (_privacy, _quality, _slice, _gap, _leans, _people)
+    return tuple(found for maker in makers if (found := maker(report)) is not None)
+
+
+def _privacy(report: ReportInput) -> Highlight | None:
+    evidence = report.last("privacy")
+    epsilon = None if evidence is None else Reader.of(evidence).number("epsilon")
+    if evidence is None or epsilon is None:
+        words = say("What the model gives away about a person is not measured.")
+        return Highlight(words, "open", "privacy")
+    sure = 1.0 / (1.0 + math.exp(-epsilon)) if epsilon < 700 else 1.0
+    words = say(
+        "Whoever holds it for an even chance that a person is in the data can become at most {sure} % sure by studying "
+        "the model (ε = {epsilon}).",
+        sure=fixed(100 * sure, 1, "up"),
+        epsilon=exact(epsilon),
+    )
+    return Highlight(words, "", "privacy")
+
+
+def _quality(report: ReportInput) -> Highlight | None:
+    evidence = report.last("evaluation")
+    if evidence is None:
+        return Highlight(say("How often the model is right is not measured."), "open", "performance")
+    reader = Reader.of(evidence)
+    right, trivial = reader.measure("accuracy"), reader.measure("majority_accuracy")
+    if right is None or trivial is None:
+        return None
+    words = say(
+        "On people it has not seen it is right in {right} of 100 cases; always naming the more frequent class would be "
+        "right in {trivial}.",
+        right=fixed(100 * right.value, 1),
+        trivial=fixed(100 * trivial.value, 1),
+    )
+    lost = right.low is not None and right.low <= trivial.value
+    return Highlight(words, "bad" if lost else "", "performance")
+
+
+def _slice(report: ReportInput) -> Highlight | None:
+    evidence = report.last("slices")
+    cards = () if evidence is None else Reader.of(evidence).readers("slices")
+    overall = None if evidence is None else Reader.of(evidence).measure("error")
+    known = [(m.value, c) for c in cards if (m := c.measure("error")) is not None and c.get("where") is not None]
+    if not known or overall is None:
+        return None
+    error, card = max(known, key=lambda item: item[0])
+    words = say(
+        "It fails most for {where}: {error} of 100 answers are wrong, against {overall} over everybody.",
+        where=card.get("where"),
+        error=fixed(100 * error, 1),
+        overall=fixed(100 * overall.value, 1),
+    )
+    return Highlight(words, "open", "errors")
+
+
+def _gap(report: ReportInput) -> Highlight | None:
+    evidence = report.last("fairness")
+    columns = None if evidence is None else Reader.of(evidence).reader("columns")
+    if columns is None:
+        return Highlight(say("Whether it treats groups alike is not measured."), "open", "subgroups")
+    gaps = [
+        (found.value, name)
+        for name in sorted(columns.values)
+        if (found := columns.measure(name, "demographic_parity_difference")) is not None
+    ]
+    if not gaps:
+        return None
+    gap, name = max(gaps)
+    words = say(
+        "By {column} the shares of people to whom it says yes lie up to {gap} percentage points apart.",
+        column=name,
+        gap=fixed(100 * gap, 1),
+    )
+    return Highlight(words, "open", "subgroups")
+
+
+def _leans(report: ReportInput) -> Highlight | None:
+    evidence = report.last("explanation")
+    importance = None if evidence is None else Reader.of(evidence).reader("importance")
+    if importance is None or not importance.values:
+        return Highlight(say("What the model goes by is not measured."), "open", "explanations")
+    found = [(m.value, name) for name in importance.values if (m := importance.measure(name)) is not None]
+    first = [name for _, name in sorted(found, key=lambda item: (-item[0], item[1]))[:3]]
+    return Highlight(say("It leans most on {columns}.", columns=", ".join(first)), "", "explanations")
+
+
+def _people(report: ReportInput) -> Highlight | None:
+    count = missing(report, *PARTS)
+    if not count:
+        return None
+    many = sum(len(keys) for keys in PARTS.values())
+    words = say(
+        "{count} of the {many} parts that only people can write are missing.", count=exact(count), many=exact(many)
+    )
+    return Highlight(words, "open", "intended-use")

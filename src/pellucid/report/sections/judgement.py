@@ -1,0 +1,139 @@
+"""Human oversight, the checks with their waivers, and what changed since the version before."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pellucid.report.blocks import ABSENT, Block, Cell, Prose, Section, Table, text
+from pellucid.report.figures import exact, fixed
+from pellucid.report.inputs import ReportInput
+from pellucid.report.language import say
+from pellucid.report.reading import Reader, how_table, others
+from pellucid.report.sections.people import missing, written
+
+__all__ = ["change", "checks", "oversight"]
+
+_CHANGED: Final = {
+    "privacy.epsilon": say("Privacy loss ε, at most"),
+    "evaluation.auc": say("AUC"),
+    "evaluation.accuracy": say("Accuracy"),
+    "calibration.ece": say("Calibration error"),
+    "explanation.completeness_gap": say("Completeness gap"),
+    "attack.epsilon_lower": say("Privacy loss ε, at least (attack)"),
+    "training.parameters": say("Parameters"),
+    "training.steps": say("Steps"),
+}
+
+
+def oversight(report: ReportInput) -> Section:
+    """Who may overrule the model, where its limits are, and how far it knows when to leave a case to a person."""
+    title = say("Human oversight and limits")
+    question = say("Who can stop it or overrule it, and where does it end?")
+    blocks: list[Block] = [written(report, "oversight", "limits")]
+    evidence = report.last("uncertainty")
+    if evidence is not None:
+        certain = Reader.of(evidence).estimate("certain")
+        blocks.append(
+            Table(
+                "oversight-facts",
+                say("What the model can leave to a person"),
+                (say("What"), say("Value")),
+                ((text(say("Share of people with one answer only")), certain),),
+                "facts",
+            )
+        )
+        words = say("The rest are cases in which more than one answer, or none, could not be ruled out: see Errors.")
+        blocks.append(Prose(words))
+    status = "missing" if missing(report, "oversight", "limits") else "shown"
+    return Section("oversight", title, question, "missing" if status == "missing" else "shown", tuple(blocks))
+
+
+def checks(report: ReportInput) -> Section:
+    """The policy, its waivers, and why people chose these measures and thresholds."""
+    title, question = say("Checks and waivers"), say("What was required, and who took responsibility for exceptions?")
+    counts = tuple(
+        (text(label), Cell(exact(number), number, ("public",)))
+        for status, label in (
+            ("pass", say("Met")),
+            ("fail", say("Not met")),
+            ("unmeasured", say("Not measured")),
+            ("waived", say("Waived")),
+        )
+        for number in (sum(finding.status == status for finding in report.findings),)
+    )
+    columns = (say("What"), say("Value"))
+    blocks: list[Block] = [
+        Prose(say("Every requirement with its values and reasons stands on the first page, under the verdict.")),
+        Table("checks-counts", say("Requirements of {policy}", policy=report.policy_name), columns, counts, "facts"),
+    ]
+    waived = [finding for finding in report.findings if finding.status == "waived"]
+    if waived:
+        rows = tuple((text(f.id), text(f.fix or "—"), text(f.because)) for f in waived)
+        headers = (say("Requirement"), say("Waiver"), say("Why it is required"))
+        blocks.append(Table("waivers", say("Waived requirements"), headers, rows, "cards"))
+    else:
+        blocks.append(Prose(say("No requirement is waived.")))
+    blocks.append(written(report, "choices"))
+    return Section("checks", title, question, "missing" if missing(report, "choices") else "shown", tuple(blocks))
+
+
+def change(report: ReportInput) -> Section:
+    """The version before, number by number, as its own signed evidence has them."""
+    title, question = say("Change since the last version"), say("What is different from the version before, and why?")
+    evidence = report.last("change")
+    if evidence is None:
+        words = say(
+            "No earlier version of this model is named in the evidence: it is the first, or the report was made by a "
+            "role that signs no evidence."
+        )
+        return Section("change", title, question, "shown", (Prose(words), written(report, "change")))
+    reader = Reader.of(evidence)
+    facts = Table(
+        "change-facts",
+        say("The version before"),
+        (say("What"), say("Value")),
+        (
+            (text(say("Model")), reader.words("since", "name")),
+            (text(say("SHA-256 of the weights")), reader.code("since", "sha256")),
+            (text(say("Same data set version")), reader.words("same_data")),
+            (text(say("Same recipe")), reader.words("same_recipe")),
+            (text(say("Inputs added")), reader.words("features_added")),
+            (text(say("Inputs left out")), reader.words("features_removed")),
+        ),
+        "facts",
+    )
+    before = reader.reader("before")
+    rows = []
+    for path in before.values if before is not None else ():
+        was = None if before is None else before.measure(path)
+        now = _now(report, path)
+        name = text(_CHANGED.get(path, path), "" if path in _CHANGED else "code")
+        then = ABSENT if was is None or before is None else before.bare(path)
+        rows.append((name, then, now[0], _difference(None if was is None else was.value, now[1], reader)))
+    headers = (say("What"), say("Before"), say("Now"), say("Difference"))
+    blocks: list[Block] = [facts]
+    if rows:
+        blocks.append(Table("change", say("Number by number"), headers, tuple(rows)))
+    blocks.append(written(report, "change"))
+    shown = ("since", "same_data", "same_recipe", "features_added", "features_removed", "before")
+    blocks += others(evidence, *shown)
+    blocks.append(how_table(evidence))
+    return Section("change", title, question, "shown", tuple(blocks))
+
+
+def _now(report: ReportInput, path: str) -> tuple[Cell, float | None]:
+    kind, *keys = path.split(".")
+    evidence = report.last(kind)
+    if evidence is None:
+        return ABSENT, None
+    reader = Reader.of(evidence)
+    found = reader.measure(*keys)
+    return reader.bare(*keys), None if found is None else found.value
+
+
+def _difference(was: float | None, now: float | None, reader: Reader) -> Cell:
+    if was is None or now is None:
+        return ABSENT
+    difference = round(now - was, 9)
+    sign = "+" if difference > 0 else ""
+    return Cell(f"{sign}{fixed(difference)}", difference, (reader.coverage,))
