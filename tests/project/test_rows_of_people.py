@@ -387,3 +387,35 @@ def test_who_a_person_is_cannot_be_a_feature(place: Place) -> None:
     )
     with pytest.raises(PellucidError, match="names the person"):
         run.__enter__()
+
+
+# -- what else looks at people ----------------------------------------------------------------------------------------
+
+
+def test_a_model_is_tuned_on_people(place: Place) -> None:
+    """Each trial draws people, each is scored once, and a verifier recomputes the whole from events of that kind."""
+    recipe = place.root / "recipe.toml"
+    recipe.write_text(RECIPE, encoding="utf-8")
+    space = {"train.learning_rate": [0.2, 0.5]}
+    project = place.open("sid")
+    how: dict[str, Any] = {"name": "m", "data": "visits", "purpose": PURPOSE, "recipe": recipe}
+    for sampling in ("user", "example"):
+        recipe.write_text(RECIPE.replace("delta = 1e-5", f'delta = 1e-5\nsampling = "{sampling}"'), encoding="utf-8")
+        project.tune(space, trials=2, distribution="geometric", **how)
+        privacy = place.proved()["privacy"].values
+        assert (privacy["unit"], privacy["unit_rows"], privacy["sampling"]) == ("patient", BOUND, sampling)
+        (event,) = privacy["events"]
+        kinds = {inner["kind"] for inner in event["events"]}
+        assert {"user": "poisson_gaussian", "example": "mixture_gaussian"}[sampling] in kinds
+
+
+def test_scores_are_released_of_people_and_counts_of_rows_are_not(place: Place) -> None:
+    """A person is in one cell of a score; a statistic would count their rows."""
+    by_recipe(place)
+    project = place.open()
+    load(project, "m").evaluate(release=1.0)
+    evaluation = place.proved()["evaluation"]
+    assert evaluation.coverage == "own-release"
+    assert evaluation.values["released"]["unit"] == "patient"
+    with pytest.raises(BadPlan, match="a statistic protects one row"):
+        project.release("visits", ["count"], purpose=PURPOSE, epsilon=0.5)

@@ -63,6 +63,8 @@ def _abandon(options: argparse.Namespace, project: Project) -> int:
 
 def _train(options: argparse.Namespace, project: Project) -> int:
     from pellucid.console import Facts, note, progress, say
+    from pellucid.privacy import Plan
+    from pellucid.privacy.rows import compared
     from pellucid.project import recipe
     from pellucid.project.odometer import odometer
     from pellucid.project.resume import Resumed
@@ -76,6 +78,8 @@ def _train(options: argparse.Namespace, project: Project) -> int:
             plan = run.plan
             if isinstance(run, Resumed):
                 note(run.going_on())
+            elif isinstance(plan, Plan) and plan.unit_rows > 1 and run.recipe is not None:
+                note(compared(plan, run.recipe.epsilon, run.sealed.schema.rows))
             shown.begin(Facts(plan.epochs, plan.batch, plan.epsilon, odometer(plan)))
 
         hooks = {"on_begin": begin, "on_step": shown, "on_phase": shown.phase}

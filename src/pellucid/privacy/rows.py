@@ -10,14 +10,15 @@ from pellucid.privacy.calibration import gaussian_limit_noise
 from pellucid.privacy.checking import check_name, check_number
 from pellucid.privacy.choices import SAMPLINGS
 from pellucid.privacy.events import MixtureOfGaussians
+from pellucid.privacy.parsing import MAX_PARTS
 
 if TYPE_CHECKING:
     from pellucid.privacy.plan import Plan
 
-__all__ = ["MAX_DRAWN", "check_rows", "draws_rows", "rows_event", "rows_noise"]
+__all__ = ["MAX_DRAWN", "check_rows", "compared", "draws_rows", "rows_event", "rows_noise"]
 
 _MAX_ROWS: Final = 1000
-MAX_DRAWN: Final = 64
+MAX_DRAWN: Final = MAX_PARTS
 """Most rows of a unit that may be drawn one by one: as many sensitivities as an event has at most."""
 
 
@@ -47,6 +48,24 @@ def check_rows(plan: Plan) -> None:
 def draws_rows(plan: Plan) -> bool:
     """Whether the rows of its units could be drawn one by one."""
     return 1 < plan.unit_rows <= MAX_DRAWN and plan.mechanism == "gaussian" and plan.clipping != "adaptive"
+
+
+def compared(plan: Plan, epsilon: float, rows: int | None) -> str:
+    """What is drawn by a plan for units with several rows, and what the other way would take, in words for a person.
+
+    Args:
+        plan: Calibrated.
+        epsilon: For this epsilon.
+        rows: As of :meth:`~pellucid.privacy.plan.Plan.calibrate`.
+    """
+    words = {"user": "people with all their rows", "example": "rows one by one"}
+    said = f"drawing {words[plan.sampling]}: noise of {plan.relative_noise:.2g} clips on the mean gradient"
+    if not draws_rows(plan):
+        return said
+    other = "example" if plan.sampling == "user" else "user"
+    asked = {name: value for name, value in plan.record().items() if name not in ("noise_multiplier", "sampling")}
+    twin = type(plan).calibrate(**{**asked, "epsilon": epsilon, "rows": rows, "sampling": other})
+    return f"{said}, where {words[other]} would take {twin.relative_noise:.2g}"
 
 
 def rows_event(plan: Plan, noise: float) -> MixtureOfGaussians:

@@ -121,6 +121,14 @@ class Loaded:
             return self.x, self.y, self.test
         return self.x[self.one], self.y[self.one], self.test[self.one]
 
+    def held_out(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and targets of one row of each person held out: a person adds to a count of them once."""
+        import torch
+
+        x, y, test = self.measured()
+        rows = torch.from_numpy(test)
+        return x[rows], y[rows]
+
     def of_held_out(self, values: NDArray[Any]) -> NDArray[Any]:
         """Of values in the order of the data, those of the rows that are held out and measured."""
         _, _, test = self.measured()

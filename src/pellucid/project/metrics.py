@@ -15,7 +15,7 @@ from pellucid.privacy import StatisticsPlan
 from pellucid.privacy.scores import of_model, rates, roc_area
 from pellucid.project.project import Project, stamp
 from pellucid.project.scoring import cells
-from pellucid.project.statistics import claim, how, paid, plan_for, require_rows
+from pellucid.project.statistics import claim, how, paid, plan_for
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +81,7 @@ def release_evaluation(trained: Trained, *, epsilon: float, delta: float | None 
     values = {
         **scores.values(),
         "majority_accuracy": _majority(scores.base_rate or scores.accuracy).values(),
-        "released": {"name": scores.label, **claim(scores.plan)},
+        "released": {"name": scores.label, **claim(scores.plan, trained.sealed)},
     }
     return Evidence("evaluation", trained.subject, values, how(scores.plan), "own-release", _ERROR, tier="auditor")
 
@@ -128,7 +128,7 @@ def release_scores(
         "statistics": [{**statistic.record(), "name": "scores", "estimates": scores.values()}],
         "part": scores.plan.part,
         "test": scores.plan.test,
-        **claim(scores.plan),
+        **claim(scores.plan, sealed),
     }
     subject = Subject(sealed.label, sealed.manifest_sha256)
     project.publish([Evidence("release", subject, values, stamp(how(scores.plan)), "own-release", _ERROR)])
@@ -151,7 +151,6 @@ def _release(
 ) -> Scores:
     from pellucid import explain
 
-    require_rows(sealed)
     if not test:
         raise BadPlan("nobody is held out to score", where="test", fix="plan with a held-out share")
     asked = of_model(label, ranked=ranked)

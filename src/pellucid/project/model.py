@@ -68,12 +68,8 @@ class Trained:
         return self.load().measured()
 
     def held_out(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Inputs and targets of the people held out."""
-        import torch
-
-        x, y, test = self.rows()
-        rows = torch.from_numpy(test)
-        return x[rows], y[rows]
+        """Inputs and targets of the people held out, one row of each."""
+        return self.load().held_out()
 
     def special(self) -> list[str]:
         """The special columns that whoever acts may read."""

@@ -110,9 +110,6 @@ class Resumed(Run):
 
     Entering decides ``train`` again and decrypts again; nothing is reserved. As long as ``run.private`` has not
     returned, an error leaves the run waiting as it was.
-
-    Attributes:
-        recipe: By which it is trained, if by one.
     """
 
     def __init__(
@@ -143,7 +140,6 @@ class Resumed(Run):
             checkpoint_every=checkpoint_every,
         )
         self.label = str(entry.body["run"])
-        self.recipe = recipe
 
     @property
     def dataset(self) -> str:

@@ -52,6 +52,7 @@ class Run:
     Attributes:
         label: The model's name, such as ``credit-risk@1``.
         plan: The plan that was reserved.
+        recipe: By which it is trained, if by one.
         encoding: How the declared columns become the model's inputs (``encoding.width`` numbers a row).
     """
 
@@ -78,7 +79,7 @@ class Run:
         self._data_name = data
         self._features = features
         self._factory = factory
-        self._recipe = recipe
+        self.recipe = recipe
         self._on_step = on_step
         # boosting takes seconds and keeps no checkpoint
         self._every = 0 if isinstance(plan, BoostPlan) else check_every(checkpoint_every, plan)
@@ -385,7 +386,7 @@ class Run:
             "dataset": {"label": self.sealed.label, "sha256": self.sealed.manifest_sha256},
             "purpose": self.purpose,
             "features": list(self._features) if self._features is not None else None,
-            "recipe": self._recipe.document() if self._recipe else None,
+            "recipe": self.recipe.document() if self.recipe else None,
             "factory": self._source.record() if self._source else None,
             "lost": self._lost,
         }
@@ -444,7 +445,7 @@ class Run:
             subject,
             module,
             optimizer=self._optimizer,
-            recipe=self._recipe,
+            recipe=self.recipe,
             factory=self._source,
             lost=self._lost,
         )
@@ -509,14 +510,11 @@ class Run:
             raise Misuse("only a model in the making is scored", where="run", fix="call it in the loop of run.private")
         if self._workers is not None:
             raise Misuse("a model that several processes make is not scored on its way", where="run")
-        import torch
-
         from pellucid import train
 
         plain = train.standard(self._model)
-        x, y, test = self._loaded.measured()  # a person is scored once, and so adds 1 to one cell
-        rows = torch.from_numpy(test)
-        return plain if self._average is None else self._average.copy(plain), x[rows], y[rows]
+        x, y = self._loaded.held_out()
+        return plain if self._average is None else self._average.copy(plain), x, y
 
     def score(self, epsilon: float, *, delta: float | None = None, ranked: bool = False) -> Scores:
         """How good the model is now, released: noisy, and paid from the data set's budget beside the run's plan.

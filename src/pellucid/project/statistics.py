@@ -17,6 +17,7 @@ from pellucid.privacy.estimates import CONFIDENCE, Answer, answers
 from pellucid.privacy.mechanism import FINE, gaussian
 from pellucid.privacy.statistics import Vector
 from pellucid.project import data
+from pellucid.project.loading import unit_rows
 from pellucid.project.project import Project, stamp
 from pellucid.project.reserving import Reservation, reserve
 
@@ -108,11 +109,11 @@ def release(
 
 def require_rows(sealed: data.Sealed) -> None:
     """Raises BadPlan if people may have several rows: a statistic that counts rows would protect only one of them."""
-    if sealed.schema.unit != "row":
+    if unit_rows(sealed.schema) != 1:
         raise BadPlan(
             f"people may have several rows here (unit {sealed.schema.unit}), and a statistic protects one row",
             where=sealed.label,
-            fix='seal one row a person with unit = "row"',
+            fix="seal one row of each under a name of its own, with rows_per_unit = 1",
         )
 
 
@@ -223,14 +224,14 @@ def _any_column(project: Project, sealed: data.Sealed, purpose: str) -> str:
     return next((n for n in names if project.ask("read", sealed.column(n), purpose).allowed), names[0])
 
 
-def claim(plan: StatisticsPlan) -> dict[str, Any]:
-    """What a release states of its price, as evidence has it."""
+def claim(plan: StatisticsPlan, sealed: data.Sealed) -> dict[str, Any]:
+    """What a release states of its price, as evidence has it; a person is counted once."""
     return {
         "epsilon": plan.epsilon,
         "delta": plan.delta,
         "noise_multiplier": plan.noise_multiplier,
         "adjacency": accounting.ADJACENCY,
-        "unit": "row",
+        "unit": sealed.schema.unit,
         "accountant": accounting.claimant(plan.events),
         "second_opinion": accounting.second_opinion(plan.events, plan.delta),
         "events": plan.events,
@@ -255,7 +256,7 @@ def _evidence(sealed: data.Sealed, made: Release) -> Evidence:
         "statistics": [answer.record() for answer in made.answers],
         "part": plan.part,
         **({"test": plan.test} if plan.test else {}),
-        **claim(plan),
+        **claim(plan, sealed),
     }
     error = {"confidence": CONFIDENCE, "interval": "of the noise, about the people who were counted; one at a time"}
     subject = Subject(sealed.label, sealed.manifest_sha256)

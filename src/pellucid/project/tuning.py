@@ -24,7 +24,7 @@ from pellucid.privacy import Ledger, LedgerPlan, Plan, TuningPlan, plan_from_rec
 from pellucid.privacy.tuning import draw_trials
 from pellucid.project import data
 from pellucid.project.drawer import Drawer
-from pellucid.project.loading import Loaded
+from pellucid.project.loading import Loaded, require_unit
 from pellucid.project.model import Trained
 from pellucid.project.project import Project, entry_time, now, stamp
 from pellucid.project.recipe import Outcome
@@ -32,7 +32,6 @@ from pellucid.project.reservations import folder, relock
 from pellucid.project.reserving import Reservation, reserve
 from pellucid.project.scoring import METRICS, noise_for, private_score, public_score
 from pellucid.project.statements import dataset_evidence, privacy_evidence, provenance_evidence, training_evidence
-from pellucid.project.statistics import require_rows
 from pellucid.schema import Encoding
 
 if TYPE_CHECKING:
@@ -221,7 +220,7 @@ class Session:
     scored: tuple[torch.Tensor, torch.Tensor] | None
     say: Phase
     state: dict[str, Any] = field(default_factory=dict, repr=False)
-    _rows: Any = field(default=None, repr=False)
+    _loaded: Any = field(default=None, repr=False)
 
     @property
     def encoding(self) -> Encoding:
@@ -230,13 +229,10 @@ class Session:
 
     def load(self) -> None:
         """Decrypt what is learned from, once for all trials."""
-        from pellucid import train, vault
-
-        encoding = self.encoding
-        names = [*encoding.features, encoding.target]
-        table = data.read(self.project, self.sealed.label, names, purpose=self.asked.purpose, tags=True)
-        test = vault.in_test(table.column(data.TAG).to_numpy(), self.asked.plan.base.test)
-        self._rows = (train.encode_features(table, encoding), train.encode_target(table, encoding), test)
+        asked = self.asked
+        self._loaded = Loaded.read(
+            self.project, self.sealed, self.encoding, purpose=asked.purpose, test=asked.plan.base.test
+        )
 
     def keep(self) -> None:
         """The state, into the drawer."""
@@ -290,24 +286,23 @@ class Session:
 
     def _trial(self, drawn: Mapping[str, Any]) -> tuple[dict[str, Any], bytes | None]:
         """Score and weights of one trial; no weights if it could not be trained."""
-        import torch
         from safetensors.torch import save
 
         from pellucid.train.trial import trial
 
-        x, y, test = self._rows
-        rows = torch.from_numpy(~test)
+        x, y, people = self._loaded.training()
+        held: tuple[torch.Tensor, torch.Tensor] = self._loaded.held_out()
         plan, metric = self.asked.plan, self.asked.metric
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a line for each trial would count them
                 recipe = self.asked.space.recipe(self.asked.recipe, drawn)
-                module = trial(recipe, plan.base, self.encoding, x[rows], y[rows])
+                module = trial(recipe, plan.base, self.encoding, x, y, people=people)
                 if self.scored is not None:
                     score = public_score(module, *self.scored, metric)
                 else:
                     noise = plan.score_noise or 0.0
-                    score = private_score(module, x[~rows], y[~rows], metric, noise, _held_out(plan))
+                    score = private_score(module, *held, metric, noise, _held_out(plan))
         except _FAILED:
             return {}, None
         return score, save({name: tensor.contiguous() for name, tensor in module.state_dict().items()})
@@ -348,7 +343,7 @@ class Session:
             purpose=asked.purpose,
             test=plan.base.test,
             delta=plan.delta,
-            loaded=Loaded(*self._rows),
+            loaded=self._loaded,
         )
 
     def _evidence(self, subject: Subject) -> Evidence:
@@ -414,7 +409,6 @@ def _register(
 
     parsed = recipe if isinstance(recipe, Recipe) else Recipe.read(Path(recipe))
     sealed = data.dataset(project, dataset)
-    require_rows(sealed)
     wanted = Space.of(space)
     wanted.check(parsed)
     if metric not in METRICS:
@@ -428,6 +422,7 @@ def _register(
     if scored is not None and score_noise is not None:
         raise BadPlan("a score of public data has no noise", where="score_noise", fix="leave it out")
     base = parsed.make_plan(sealed.schema)
+    require_unit(base, sealed)
     noise = None
     if scored is None:
         people = base.units - base.train_units

@@ -27,6 +27,7 @@ def trial(
     x: torch.Tensor,
     y: torch.Tensor,
     *,
+    people: torch.Tensor | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> nn.Module:
     """The module that ``recipe`` makes of the rows, all steps of ``plan``.
@@ -37,6 +38,7 @@ def trial(
         encoding: Of the rows.
         x: (N, ``encoding.width``) float32.
         y: (N,) int64.
+        people: As of :func:`~pellucid.train.engine.private`.
         on_step: Called after each step with how many were taken.
 
     Returns:
@@ -73,7 +75,8 @@ def trial(
             on_step(step)
 
     optimizer = recipe.make_optimizer(module, plan)
-    model, stepper, batches = private(module, optimizer, plan, x, y, loss=nn.CrossEntropyLoss(), on_step=after)
+    loss = nn.CrossEntropyLoss()
+    model, stepper, batches = private(module, optimizer, plan, x, y, loss=loss, people=people, on_step=after)
     fit(model, stepper, batches, recipe.make_schedule(stepper, plan.steps))
     plain = standard(model)
     return plain if average is None else average.copy(plain)
