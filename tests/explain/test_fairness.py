@@ -13,7 +13,7 @@ from pellucid.disclosure import suppressed_cells
 from pellucid.errors import BadData, UnsupportedModel
 from pellucid.evidence import Estimate, Evidence, canonical
 from pellucid.explain import Predictions, compare_groups
-from pellucid.explain.fairness import Disparities, _newcombe
+from pellucid.explain.disparities import Disparities, _newcombe
 from pellucid.explain.intervals import wilson
 from pellucid.explain.ranking import auc, publish_auc
 

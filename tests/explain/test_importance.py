@@ -105,5 +105,27 @@ def test_bad_input_is_refused(linear, sample, people) -> None:
         permute_columns(linear, x, y, people, permutations=1)
     with pytest.raises(BadData, match="slots"):
         permute_columns(linear, x[:, :3], y, people)
-    with pytest.raises(UnsupportedModel, match="two classes"):
+    with pytest.raises(UnsupportedModel, match="3 classes"):
         permute_columns(torch.nn.Linear(7, 3), x, y, people)
+
+
+def test_importance_of_one_of_three_classes_is_the_drop_in_its_auc_against_the_rest(sample, people) -> None:
+    x, y = sample[0], sample[1].clone()
+    y[::3] = 2
+    torch.manual_seed(0)
+    three = torch.nn.Linear(people.width, 3)
+    found = permute_columns(three, x, y, people, permutations=2, seed=3, target=2)
+    assert found.target == 2
+    score = lambda rows: three(rows).softmax(dim=1)[:, 2].detach().double().numpy()  # noqa: E731
+    whole = roc_auc_score(y == 2, score(x))
+    for place, (name, slots) in enumerate(people.slices().items()):
+        rng, drops = np.random.default_rng([3, place]), []
+        for _ in range(2):
+            moved = x.clone()
+            moved[:, slots] = x[rng.permutation(len(x))][:, slots]
+            drops.append(whole - roc_auc_score(y == 2, score(moved)))
+        assert found.columns[name].value == pytest.approx(np.mean(drops), abs=1e-5)
+    with pytest.raises(UnsupportedModel, match="3 classes"):
+        permute_columns(three, x, y, people)
+    with pytest.raises(BadData, match="no class 3"):
+        permute_columns(three, x, y, people, target=3)

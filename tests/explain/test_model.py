@@ -19,7 +19,8 @@ from pellucid.explain import (
     permute_columns,
     predict,
 )
-from pellucid.explain.model import fitting, frozen, outputs, pick
+from pellucid.explain.answers import fitting, outputs, pick
+from pellucid.explain.model import frozen
 
 
 def snapshot(model: nn.Module) -> tuple[object, ...]:

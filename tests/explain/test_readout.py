@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pellucid.errors import BadData, UnsupportedModel
-from pellucid.explain.model import frozen, outputs
+from pellucid.explain.answers import outputs
+from pellucid.explain.model import frozen
 from pellucid.explain.readout import read_out
 from pellucid.schema import Encoding, Schema
 from pellucid.train.encode import encode_features

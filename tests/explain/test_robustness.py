@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pellucid.errors import BadData
 from pellucid.evidence import Evidence, canonical
 from pellucid.explain import evaluate, predict, public_rows
-from pellucid.explain.model import frozen, outputs
+from pellucid.explain.answers import outputs
+from pellucid.explain.model import frozen
 from pellucid.explain.robustness import fgsm, measure_robustness, missing_code, pgd
 from pellucid.schema import Encoding, Schema
 

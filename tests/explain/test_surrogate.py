@@ -12,7 +12,8 @@ from torch import nn
 
 from pellucid.errors import BadData, UnsupportedModel
 from pellucid.explain import public_rows
-from pellucid.explain.model import frozen, outputs
+from pellucid.explain.answers import outputs
+from pellucid.explain.model import frozen
 from pellucid.explain.rules import GRID, grow, rounded, score
 from pellucid.explain.surrogate import FAITHFUL, Surrogate, fit_surrogate
 from pellucid.schema import Encoding, Schema

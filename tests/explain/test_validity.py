@@ -225,3 +225,15 @@ def test_without_numbers_nothing_moves_a_little_and_sensitivity_is_absent(people
     assert found.sensitivity is None
     assert "sensitivity" not in found.values()
     assert found.values()["faithfulness"].keys() == {"scale", "curves"}  # one column is in no order
+
+
+def test_an_explanation_of_the_other_class_is_held_against_that_class(linear, sample, people) -> None:
+    x, y = sample
+    importance = permute_columns(linear, x, y, people)
+    areas = {}
+    for target in (None, 0):
+        explanation = Explanation(attribute(linear, x, people, target=target), importance)
+        found = check_validity(linear, x, people, explanation, models=2, thorough=True).faithfulness
+        assert found.deletion.low > 0
+        areas[target] = found.deletion.value
+    assert areas[0] > 0

@@ -43,6 +43,9 @@ def add(verbs: Verbs) -> None:
             parser.add_argument(
                 "--expectations", metavar="F.toml", type=Path, help="test what an expert expects, and leave evidence"
             )
+            parser.add_argument(
+                "--class", metavar="C", dest="outcome", help="of more than two classes, the one to explain (the last)"
+            )
         common(parser)
         parser.set_defaults(act=act)
 
@@ -56,7 +59,7 @@ def act_evaluate(options: argparse.Namespace) -> int:
 
 def act_explain(options: argparse.Namespace) -> int:
     """Evaluate and explain; expectations first, so that a wrong file is refused before anything is measured."""
-    return _leave(options, ("evaluate", "explain"), options.expectations)
+    return _leave(options, ("evaluate", "explain"), options.expectations, options.outcome)
 
 
 def act_attack(options: argparse.Namespace) -> int:
@@ -65,22 +68,27 @@ def act_attack(options: argparse.Namespace) -> int:
 
 
 def _leave(
-    options: argparse.Namespace, verbs: tuple[str, ...], expectations: Path | None = None, **how: float | None
+    options: argparse.Namespace,
+    verbs: tuple[str, ...],
+    expectations: Path | None = None,
+    outcome: str | None = None,
+    **how: float | None,
 ) -> int:
     from pellucid.console import say
-    from pellucid.project import model
+    from pellucid.project import explaining, model
 
     with open_project(options) as project:
         trained = model.load(project, options.model, purpose=options.purpose)
+        if outcome is not None:
+            explaining.explained_class(trained, outcome)  # a wrong name is refused before anything is measured
         status: dict[str, str] = {}
         if expectations is not None:
             from pellucid.project.review import expect
 
             status = {item.expectation.id: item.status for item in expect(trained, expectations).items}
-        kinds = [
-            *(["expectation"] if status else []),
-            *(kind for verb in verbs for kind in getattr(trained, verb)(**how)),
-        ]
+        kinds = ["expectation"] if status else []
+        for verb in verbs:
+            kinds += trained.explain(outcome) if verb == "explain" else getattr(trained, verb)(**how)
         if options.json:
             told = {"expectations": status} if status else {}
             told |= {"unmeasured": trained.unmeasured} if trained.unmeasured else {}

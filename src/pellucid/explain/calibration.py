@@ -13,7 +13,7 @@ from pellucid.disclosure import suppressed_groups
 from pellucid.errors import BadData
 from pellucid.evidence import Estimate, Evidence, Subject, round_down
 from pellucid.explain.brier import BrierSplit, brier, brier_split
-from pellucid.explain.fairness import group_names
+from pellucid.explain.groups import group_names
 from pellucid.explain.inputs import by_column
 from pellucid.explain.intervals import MEANS, MINIMUM_CELL, ROUNDING, coarse, step, versions
 from pellucid.explain.predictions import Predictions

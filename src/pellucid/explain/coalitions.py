@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import BadData, UnsupportedModel
+from pellucid.explain.answers import outputs, pick
 from pellucid.explain.background import Background
 from pellucid.explain.fields import Fields, as_fields
 from pellucid.explain.inputs import check_rows
 from pellucid.explain.intervals import Floats
-from pellucid.explain.model import frozen, outputs, pick
+from pellucid.explain.model import frozen
 from pellucid.explain.steady import steady
 from pellucid.schema import Encoding
 

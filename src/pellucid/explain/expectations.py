@@ -18,16 +18,17 @@ from torch import Tensor, nn
 from pellucid.errors import BadData, UnknownName, UnsupportedModel
 from pellucid.evidence import Estimate
 from pellucid.explain import proxies
+from pellucid.explain.answers import outputs, pick
 from pellucid.explain.attribution import Attribution, attribute
 from pellucid.explain.background import Background
 from pellucid.explain.directions import course, lift
 from pellucid.explain.expected import Expectation, Expectations, Limit, Monotone, Proxy, Sign
-from pellucid.explain.fairness import group_names
 from pellucid.explain.fields import Fields
+from pellucid.explain.groups import group_names
 from pellucid.explain.importance import Importance, permute_columns
 from pellucid.explain.inputs import check_rows
 from pellucid.explain.intervals import MINIMUM_CELL, Z
-from pellucid.explain.model import frozen, outputs, pick
+from pellucid.explain.model import frozen
 from pellucid.explain.outcomes import BACKGROUND, EXPLAINED, PUBLIC, WALKS, Outcome, Outcomes, Status
 from pellucid.explain.predictions import check_labels
 from pellucid.explain.probe import public_rows

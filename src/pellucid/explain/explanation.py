@@ -32,7 +32,7 @@ class Explanation:
         surrogate: A simple model of the model, with its fidelity.
 
     Raises:
-        BadData: Attribution and importance are not of the same columns.
+        BadData: Attribution and importance are not of the same columns, or not of the same class of more than two.
     """
 
     attribution: Attribution
@@ -44,6 +44,8 @@ class Explanation:
     def __post_init__(self) -> None:
         if self.importance is not None and tuple(self.importance.columns) != self.attribution.columns:
             raise BadData("attribution and importance are of different columns", where="explanation")
+        if self.importance is not None and self.importance.target not in (None, self.attribution.target):
+            raise BadData("attribution and importance are of different classes", where="explanation")
 
     def values(self) -> dict[str, Any]:
         """The values of ``explanation`` evidence, version 1; importance is empty where it was not measured."""
@@ -54,6 +56,8 @@ class Explanation:
             "attribution": self.attribution.published(self.attribution.magnitude()),
             "completeness_gap": round(self.attribution.completeness_gap, 9),
         }
+        if self.attribution.target is not None:
+            found["target"] = self.attribution.target
         if self.importance is not None:
             found |= self.importance.values()
         if self.shapley is not None:

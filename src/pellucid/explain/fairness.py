@@ -2,140 +2,32 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from pellucid.disclosure import held_back, suppressed_cells, suppressed_groups
+from pellucid.disclosure import held_back, suppressed_groups
 from pellucid.errors import BadData
-from pellucid.evidence import Estimate, Evidence, Subject, round_down
+from pellucid.evidence import Evidence, Subject
+from pellucid.explain.disparities import LEAST_P, Disparities, disparities
+from pellucid.explain.groups import CROSS, crossed, group_names
 from pellucid.explain.inputs import by_column
-from pellucid.explain.intervals import MINIMUM_CELL, ROUNDING, Floats, rate, versions
+from pellucid.explain.intervals import MINIMUM_CELL, ROUNDING, versions
 from pellucid.explain.predictions import Predictions
-from pellucid.explain.ranking import AUC_ROUNDING, auc, publish_auc
+from pellucid.explain.ranking import AUC_ROUNDING
+from pellucid.explain.rates import ColumnFairness, column_fairness
 
 __all__ = [
-    "ColumnFairness",
-    "Disparities",
-    "Disparity",
     "Fairness",
-    "GroupRates",
     "compare_groups",
-    "group_names",
 ]
 
 RESAMPLES: Final = 1000
-CROSS: Final = " × "
-LEAST_P: Final = 1e-6  # smaller ones say no more about fairness, and more about counts
-Names = npt.NDArray[np.str_]
-
-
-@dataclass(frozen=True, slots=True)
-class GroupRates:
-    """One group's rates.
-
-    AUC, true and false positive rate are absent (None, never 0) where the group has fewer people of either class than
-    the minimum cell. They go together: with accuracy and selection rate, each would give another away.
-    """
-
-    group: str
-    n: int
-    accuracy: Estimate
-    selection_rate: Estimate
-    auc: Estimate | None
-    true_positive_rate: Estimate | None
-    false_positive_rate: Estimate | None
-
-    def values(self) -> dict[str, Any]:
-        """The record of one group; what is absent has no key."""
-        found: dict[str, Any] = {"group": self.group, "n": self.n}
-        for name in ("auc", "accuracy", "selection_rate", "true_positive_rate", "false_positive_rate"):
-            estimate = getattr(self, name)
-            if estimate is not None:
-                found[name] = estimate.values()
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnFairness:
-    """One special column: its published groups, the names of the suppressed ones, and the gaps between the former."""
-
-    groups: tuple[GroupRates, ...]
-    suppressed: tuple[str, ...]
-    demographic_parity_difference: Estimate | None
-    equalized_odds_difference: Estimate | None
-
-    def values(self) -> dict[str, Any]:
-        """The record of one column; a gap that could not be measured has no key."""
-        found: dict[str, Any] = {
-            "groups": [group.values() for group in self.groups],
-            "suppressed": list(self.suppressed),
-        }
-        for name in ("demographic_parity_difference", "equalized_odds_difference"):
-            estimate = getattr(self, name)
-            if estimate is not None:
-                found[name] = estimate.values()
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class Disparity:
-    """One rate of one group against the other published groups of its column.
-
-    Attributes:
-        column: The column, or two joined by ``×``.
-        group: The group; of two groups only the first is tested, since the other is the same test.
-        metric: ``accuracy``, ``selection_rate``, ``true_positive_rate`` or ``false_positive_rate``.
-        difference: The group's published rate less that of the others, with Newcombe's interval.
-        p: Of Fisher's exact test, in [1e-6, 1], rounded up to two digits.
-        q: ``p`` adjusted for all tests made together (Benjamini and Hochberg 1995), in the same form.
-    """
-
-    column: str
-    group: str
-    metric: str
-    difference: Estimate
-    p: float
-    q: float
-
-
-@dataclass(frozen=True, slots=True)
-class Disparities:
-    """Every test of a group against the others, and the share of false discoveries that is put up with."""
-
-    tests: tuple[Disparity, ...]
-    level: float
-
-    def found(self) -> tuple[Disparity, ...]:
-        """The differences that chance does not explain: among them at most the share ``level`` is false on average."""
-        return tuple(test for test in self.tests if test.q <= self.level)
-
-    def values(self) -> dict[str, Any]:
-        """The record of the tests."""
-        return {
-            "level": self.level,
-            "tested": len(self.tests),
-            "found": len(self.found()),
-            "differences": [
-                {
-                    "column": test.column,
-                    "group": test.group,
-                    "metric": test.metric,
-                    "difference": test.difference.values(),
-                    "p": test.p,
-                    "q": test.q,
-                    "found": test.q <= self.level,
-                }
-                for test in self.tests
-            ],
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,218 +137,23 @@ def compare_groups(
     if level is not None and not 0 < level < 1:
         raise BadData("the level of false discoveries lies between 0 and 1", where="level")
     names = {name: group_names(values, len(predictions), name) for name, values in groups.items()}
-    found, crossed, earlier = {}, {}, before or {}
+    found, pairs, earlier = {}, {}, before or {}
     for place, (name, rows) in enumerate(names.items()):
         sizes = Counter(rows.tolist())
         hidden = suppressed_groups(sizes, minimum_cell, held_back(sizes, earlier.get(name, ()), minimum_cell))
         rng = np.random.default_rng([seed, place])
-        found[name] = _compare(predictions, rows, hidden, minimum_cell, resamples, rng)
+        found[name] = column_fairness(predictions, rows, hidden, minimum_cell, resamples, rng)
     for place, (one, two) in enumerate(itertools.combinations(names, 2) if intersections else ()):
         title = f"{one}{CROSS}{two}"
-        cross, hidden = _cross(names[one], names[two], minimum_cell, earlier.get(title, ()), where=title)
+        cross, hidden = crossed(names[one], names[two], minimum_cell, earlier.get(title, ()), where=title)
         rng = np.random.default_rng([seed, 1, place])
         names[f"{one}{CROSS}{two}"] = cross
-        crossed[f"{one}{CROSS}{two}"] = _compare(predictions, cross, hidden, minimum_cell, resamples, rng)
+        pairs[f"{one}{CROSS}{two}"] = column_fairness(predictions, cross, hidden, minimum_cell, resamples, rng)
     return Fairness(
         found,
         minimum_cell,
         resamples,
         seed,
-        intersections=crossed if intersections else None,
-        disparities=None if level is None else _disparities(predictions, names, {**found, **crossed}, level),
+        intersections=pairs if intersections else None,
+        disparities=None if level is None else disparities(predictions, names, {**found, **pairs}, level),
     )
-
-
-def _cross(
-    one: Names, two: Names, minimum_cell: int, before: Sequence[Mapping[str, int]], *, where: str
-) -> tuple[Names, tuple[str, ...]]:
-    """The group of each row in a pair of columns, and the groups that must not be published."""
-    pairs = list(zip(one.tolist(), two.tolist(), strict=True))
-    sizes = Counter(pairs)
-    if len({CROSS.join(pair) for pair in sizes}) < len(sizes):
-        raise BadData(f'names with "{CROSS}" in them cannot be told apart in pairs', where=where)
-    held = held_back({CROSS.join(pair): size for pair, size in sizes.items()}, before, minimum_cell)
-    also = [pair for pair in sizes if CROSS.join(pair) in held]
-    hidden = tuple(sorted(CROSS.join(pair) for pair in suppressed_cells(sizes, minimum_cell, also)))
-    return np.array([CROSS.join(pair) for pair in pairs], dtype=np.str_), hidden
-
-
-def _disparities(
-    predictions: Predictions, names: Mapping[str, Names], columns: Mapping[str, ColumnFairness], level: float
-) -> Disparities:
-    from scipy.stats import false_discovery_control
-
-    tests = [
-        (column, *test)
-        for column, found in columns.items()
-        for test in _tests(names[column], predictions.labels, predictions.predicted, found.groups)
-    ]
-    exact = np.array([p for *_, p in tests])
-    adjusted = false_discovery_control(exact, method="bh") if tests else exact
-    made = (
-        Disparity(column, group, metric, difference, _coarse(p), _coarse(float(q)))
-        for (column, group, metric, difference, p), q in zip(tests, adjusted, strict=True)
-    )
-    return Disparities(tuple(made), level)
-
-
-def _tests(
-    rows: Names, truth: npt.NDArray[np.int64], guess: npt.NDArray[np.int64], published: Sequence[GroupRates]
-) -> Iterator[tuple[str, str, Estimate, float]]:
-    """(group, metric, difference to the other published groups, p) of every group and rate that may be tested."""
-    from scipy.stats import fisher_exact
-
-    cells = {
-        group.group: np.bincount((truth * 2 + guess)[rows == group.group], minlength=4).reshape(2, 2)
-        for group in published
-    }
-    for metric in ("accuracy", "selection_rate", "true_positive_rate", "false_positive_rate"):
-        there = [group.group for group in published if getattr(group, metric) is not None]
-        counts = {name: _hits(cells[name], metric) for name in there}
-        hits, people = (sum(part) for part in zip(*counts.values(), strict=True)) if counts else (0, 0)
-        for name in there if len(there) > 2 else there[: len(there) - 1]:
-            mine, total = counts[name]
-            others, rest = hits - mine, people - total
-            difference = _newcombe(rate(mine / total, total), rate(others / rest, rest))
-            p = fisher_exact([[mine, total - mine], [others, rest - others]]).pvalue
-            yield name, metric, difference, float(p)
-
-
-def _hits(cell: npt.NDArray[np.int64], metric: str) -> tuple[int, int]:
-    """Of one group, by (truth, guess): how many the metric counts, and out of how many."""
-    hits, total = {
-        "accuracy": (cell[0, 0] + cell[1, 1], cell.sum()),
-        "selection_rate": (cell[:, 1].sum(), cell.sum()),
-        "true_positive_rate": (cell[1, 1], cell[1].sum()),
-        "false_positive_rate": (cell[0, 1], cell[0].sum()),
-    }[metric]
-    return int(hits), int(total)
-
-
-def _newcombe(one: Estimate, two: Estimate) -> Estimate:
-    """The difference of two published rates with the interval that follows from theirs (Newcombe 1998, method 10)."""
-    value = round(one.value - two.value, 9)
-    low = value - math.hypot(one.value - one.low, two.high - two.value)
-    high = value + math.hypot(one.high - one.value, two.value - two.low)
-    return Estimate(value, max(-1.0, low), min(1.0, high), one.n + two.n)
-
-
-def _coarse(p: float) -> float:
-    """A p-value as it may be published: exact ones are a function of counts."""
-    if p <= LEAST_P:
-        return LEAST_P
-    scale = 10.0 ** (1 - math.floor(math.log10(p)))
-    return min(1.0, float(f"{math.ceil(p * scale - 1e-9) / scale:.6g}"))
-
-
-def _compare(
-    predictions: Predictions,
-    rows: Names,
-    hidden: tuple[str, ...],
-    minimum_cell: int,
-    resamples: int,
-    rng: np.random.Generator,
-) -> ColumnFairness:
-    from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
-
-    kept = ~np.isin(rows, hidden)
-    if not kept.any():
-        return ColumnFairness((), hidden, None, None)
-    truth, guess, rows = predictions.labels[kept], predictions.predicted[kept], rows[kept]
-    frame = MetricFrame(
-        metrics={
-            "accuracy": _accuracy,
-            "selection_rate": selection_rate,
-            "true_positive_rate": functools.partial(true_positive_rate, pos_label=1),
-            "false_positive_rate": functools.partial(false_positive_rate, pos_label=1),
-        },
-        y_true=truth,
-        y_pred=guess,
-        sensitive_features=rows,
-    ).by_group
-    published = []
-    for name in frame.index:
-        inside = rows == name
-        total, positives = int(inside.sum()), int(truth[inside].sum())
-        smallest = min(positives, total - positives)
-        both = smallest >= minimum_cell  # fairlearn would answer 0 for a group without them
-        table = {metric: float(frame.loc[name, metric]) for metric in frame.columns}
-        published.append(
-            GroupRates(
-                group=str(name),
-                n=round_down(total),
-                accuracy=rate(table["accuracy"], total),
-                selection_rate=rate(table["selection_rate"], total),
-                auc=publish_auc(auc(predictions.logits[kept][inside], truth[inside] == 1), smallest) if both else None,
-                true_positive_rate=rate(table["true_positive_rate"], positives) if both else None,
-                false_positive_rate=rate(table["false_positive_rate"], total - positives) if both else None,
-            )
-        )
-    parity, odds = _differences(published, rows, truth, guess, resamples, rng)
-    return ColumnFairness(tuple(published), hidden, parity, odds)
-
-
-def _differences(
-    published: Sequence[GroupRates],
-    rows: Names,
-    truth: npt.NDArray[np.int64],
-    guess: npt.NDArray[np.int64],
-    resamples: int,
-    rng: np.random.Generator,
-) -> tuple[Estimate | None, Estimate | None]:
-    """Demographic parity and equalized odds difference between the published groups."""
-    # Resampling rows with replacement is one multinomial draw over the cells (group, truth, guess).
-    place = np.searchsorted([group.group for group in published], rows)
-    cells = np.bincount(place * 4 + truth * 2 + guess, minlength=4 * len(published))
-    drawn = rng.multinomial(len(rows), cells / len(rows), size=resamples).reshape(resamples, -1, 2, 2).astype(float)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        selected = drawn[:, :, :, 1].sum(axis=2) / drawn.sum(axis=(2, 3))
-        passed = drawn[:, :, :, 1] / drawn.sum(axis=3)  # (resamples, groups, truth)
-    count = round_down(len(rows))
-    parity = _gap([group.selection_rate for group in published], selected)
-    true = _gap([group.true_positive_rate for group in published], passed[:, :, 1])
-    false = _gap([group.false_positive_rate for group in published], passed[:, :, 0])
-    odds = None
-    if true is not None and false is not None:
-        odds = (max(true[0], false[0]), np.fmax(true[1], false[1]))
-    return (
-        _percentile(*parity, count) if parity is not None else None,
-        _percentile(*odds, count) if odds is not None else None,
-    )
-
-
-def _gap(rates: Sequence[Estimate | None], resampled: Floats) -> tuple[float, Floats] | None:
-    """Largest minus smallest rate, as published and in each resample; None with fewer than two rates."""
-    there = [place for place, found in enumerate(rates) if found is not None]
-    if len(there) < 2:
-        return None
-    values = [found.value for found in rates if found is not None]
-    part = resampled[:, there]
-    gaps = np.fmax.reduce(part, axis=1) - np.fmin.reduce(part, axis=1)
-    return max(values) - min(values), gaps
-
-
-def _percentile(value: float, resampled: Floats, n: int) -> Estimate:
-    value = round(value, 9)
-    low, high = np.nanquantile(resampled, [0.025, 0.975])
-    return Estimate(value, min(float(low), value), max(float(high), value), n)
-
-
-def _accuracy(y_true: npt.NDArray[np.int64], y_pred: npt.NDArray[np.int64]) -> float:
-    return float(np.mean(np.asarray(y_true) == np.asarray(y_pred)))
-
-
-def group_names(values: npt.NDArray[Any], rows: int, column: str) -> Names:
-    """The groups of ``column`` as an array of texts (rows,).
-
-    Raises:
-        BadData: They are not one text a row; no name is shown.
-    """
-    array = np.asarray(values)
-    if array.shape != (rows,):
-        raise BadData(f"groups must be one name a row: {array.shape} for {rows} rows", where=column)
-    if array.dtype.kind == "U":
-        return array
-    if not all(isinstance(value, str) for value in array):
-        raise BadData("a row has no group, or its group is not a text", where=column, fix="name missing values")
-    return array.astype(np.str_)

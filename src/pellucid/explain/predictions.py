@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from pellucid.errors import BadData, UnsupportedModel
 from pellucid.evidence import round_down
+from pellucid.explain.answers import CHUNK, outputs
 from pellucid.explain.inputs import check_numbers_or_tokens
 from pellucid.explain.intervals import MINIMUM_CELL, Floats
-from pellucid.explain.model import CHUNK, frozen, outputs
+from pellucid.explain.model import frozen
 from pellucid.explain.steady import steady
 
 __all__ = ["Predictions", "check_labels", "predict"]

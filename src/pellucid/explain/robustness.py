@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from pellucid.errors import BadData, UnsupportedModel
 from pellucid.evidence import Estimate, Evidence, Subject
+from pellucid.explain.answers import CHUNK, answered, fitting, outputs
 from pellucid.explain.inputs import check_rows
 from pellucid.explain.intervals import ROUNDING, rate, versions
-from pellucid.explain.model import CHUNK, answered, device_of, fitting, frozen, outputs, untouched
+from pellucid.explain.model import device_of, frozen, untouched
 from pellucid.explain.predictions import Predictions, predict
 from pellucid.explain.ranking import AUC_ROUNDING, auc, macro_auc, publish_auc
 from pellucid.explain.reference import code_of

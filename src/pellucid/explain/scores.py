@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
+from pellucid.explain.answers import CHUNK
 from pellucid.explain.intervals import Floats
-from pellucid.explain.model import CHUNK
 from pellucid.explain.predictions import predict
 
 __all__ = ["losses"]

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pellucid.errors import UnsupportedModel
-from pellucid.explain.model import answered, called, device_of, fitting, untouched
+from pellucid.explain.answers import answered, called, fitting
+from pellucid.explain.model import device_of, untouched
 
 __all__ = ["steady"]
 

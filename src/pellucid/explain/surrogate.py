@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from pellucid.errors import BadData, UnsupportedModel, nearest
 from pellucid.evidence import Estimate, round_down
+from pellucid.explain.answers import outputs
 from pellucid.explain.inputs import check_rows
 from pellucid.explain.intervals import MINIMUM_CELL, Floats, Z, rate, versions
-from pellucid.explain.model import frozen, outputs, untouched
+from pellucid.explain.model import frozen, untouched
 from pellucid.explain.rules import GRID, Rule, declared, grow, score
 from pellucid.explain.steady import steady
 from pellucid.schema import Encoding

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pellucid.disclosure import suppressed_groups
 from pellucid.errors import BadData, UnknownName, nearest
 from pellucid.evidence import Estimate, Evidence, Subject
-from pellucid.explain.fairness import group_names
+from pellucid.explain.groups import group_names
 from pellucid.explain.inputs import by_column
 from pellucid.explain.intervals import MINIMUM_CELL, ROUNDING, Floats, mean, rate, versions
 from pellucid.explain.predictions import Predictions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pellucid.errors import BadData, UnsupportedModel
@@ -24,8 +24,8 @@ DISCOVERY: Final = 0.1  # false discovery rate of differences between groups
 def measure(trained: Trained) -> list[Evidence]:
     """Evaluation, calibration, fairness (by the special columns in reach), and the model's errors.
 
-    Conformal sets, slices, likely label errors and robustness stay unmeasured where there are too few people or too
-    many classes; ``trained.unmeasured`` says why.
+    Fairness of more than two classes, and conformal sets, slices, likely label errors and robustness where there are
+    too few people, stay unmeasured; ``trained.unmeasured`` says why.
 
     Raises:
         BadData: There are too few held-out people to say how good the model is.
@@ -42,12 +42,8 @@ def measure(trained: Trained) -> list[Evidence]:
         without_shares(explain.evaluate(predictions).evidence(trained.subject), before),
         explain.measure_calibration(predictions, split=True, groups=open_ or None).evidence(trained.subject),
     ]
-    if groups:
-        compared = explain.compare_groups(
-            predictions, groups, intersections=len(groups) > 1, level=DISCOVERY, before=counts(before)
-        )
-        made.append(compared.evidence(trained.subject))
     questions: dict[str, Callable[[], Evidence | list[Evidence]]] = {
+        **({"fairness": lambda: _fairness(trained, predictions, groups, counts(before))} if groups else {}),
         "uncertainty": lambda: explain.measure_uncertainty(predictions, groups=open_ or None).evidence(trained.subject),
         "slices": lambda: without_slices(_slices(trained, predictions, groups), before),
         "labels": lambda: _label_errors(trained, predictions),
@@ -62,6 +58,19 @@ def measure(trained: Trained) -> list[Evidence]:
         except (BadData, UnsupportedModel) as error:
             trained.unmeasured[kind] = str(error)
     return made
+
+
+def _fairness(
+    trained: Trained,
+    predictions: Predictions,
+    groups: Mapping[str, NDArray[Any]],
+    before: Mapping[str, Sequence[Mapping[str, int]]],
+) -> Evidence:
+    from pellucid import explain
+
+    several = len(groups) > 1
+    found = explain.compare_groups(predictions, groups, intersections=several, level=DISCOVERY, before=before)
+    return found.evidence(trained.subject)
 
 
 def _slices(trained: Trained, predictions: Predictions, groups: Mapping[str, NDArray[Any]]) -> Evidence:

@@ -119,8 +119,11 @@ class Trained:
             return self._publish(release_evaluation(self, epsilon=release, delta=delta))
         return self._publish(*evaluating.measure(self))
 
-    def explain(self) -> list[str]:
+    def explain(self, outcome: str | None = None) -> list[str]:
         """What the model goes by, and whether that can be believed (:mod:`pellucid.project.explaining`).
+
+        Args:
+            outcome: The class of more than two that is explained; by default the last that the schema declares.
 
         Returns:
             The kinds of evidence left.
@@ -128,7 +131,7 @@ class Trained:
         from pellucid.project import explaining
 
         self.project.decide("explain", self.resource, self.purpose)
-        return self._publish(*explaining.measure(self))
+        return self._publish(*explaining.measure(self, outcome))
 
     def attack(self) -> list[str]:
         """A membership attack on the released weights: people trained on against people held out.

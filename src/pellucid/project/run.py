@@ -178,8 +178,8 @@ class Run:
                 fix="make the plan with Plan.calibrate or Plan.of",
             )
         self.encoding = Encoding.of(sealed.schema, self._features)
-        if len(self.encoding.classes) != 2:
-            raise Misuse("training needs a target with two classes for now", fix="declare a category with two values")
+        if len(self.encoding.classes) < 2:
+            raise Misuse("training needs a target with classes", fix="declare a category or a boolean as the target")
         if self._factory is not None:
             self._source = load_factory(self._factory, self.project.layout.root)
         self.sealed = sealed

@@ -109,10 +109,14 @@ def points(code: Code, encoded: list[list[float]] | list[float]) -> list[str | f
     return found
 
 
-def example(trained: Trained) -> dict[str, Any] | None:
+def example(trained: Trained, target: int | None = None) -> dict[str, Any] | None:
     """The declared example, its answer, and what each column carries of it; None where nobody declared one.
 
     The row is made up and the weights are private, so this is post-processing and costs nobody anything.
+
+    Args:
+        trained: The model.
+        target: The class of more than two whose logit is explained; None for the log-odds of two.
 
     Raises:
         BadFile: A column is unknown or missing, or a value is not one that the schema admits.
@@ -133,26 +137,29 @@ def example(trained: Trained) -> dict[str, Any] | None:
     except BadData as error:
         raise BadFile(error.what, where=f"{found.name}: example.{error.where}", fix=error.fix) from error
     # one row: completeness is shown beside the case, so a model without gradients is explained all the same
-    made = explain.attribute(trained.module, row, trained.encoding, public=True, tolerance=0.05)
-    answer, base = (_answer(trained.module, each) for each in (row, made.origin[None]))
+    made = explain.attribute(trained.module, row, trained.encoding, target=target, public=True, tolerance=0.05)
+    (answer, chance), (base, _) = (_answer(trained.module, each, target) for each in (row, made.origin[None]))
     return {
         "of": {name: _said(found.example[name]) for name in features},
         "base": round(base, 6),
         "answer": round(answer, 6),
-        "probability": round(1 / (1 + math.exp(-answer)), 6),
+        "probability": round(chance, 6),
         "attribution": {name: round(float(v), 6) for name, v in zip(features, made.rows[0], strict=True)},
         "method": made.method,
         "baseline": made.baseline,
     }
 
 
-def _answer(module: torch.nn.Module, row: torch.Tensor) -> float:
+def _answer(module: torch.nn.Module, row: torch.Tensor, target: int | None) -> tuple[float, float]:
+    """Score and probability of class 1 of two, or of the class ``target`` of more."""
     import torch
 
     from pellucid import explain
 
     zero = torch.zeros(len(row), dtype=torch.int64)
-    return float(explain.predict(module, row.reshape(len(row), -1), zero).logits[0])
+    found = explain.predict(module, row.reshape(len(row), -1), zero)
+    place = 0 if target is None else (0, target)
+    return float(found.logits[place]), float(found.probability[place])
 
 
 def _levels(slots: NDArray[Any], code: Code) -> Mapping[str | None, NDArray[Any]]:

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 
 from pellucid.errors import MissingExtra
+from pellucid.explain.answers import CHUNK, outputs, pick
 from pellucid.explain.attribution.completeness import incomplete, measure
 from pellucid.explain.attribution.draws import BATCHES, Batches, seeds
 from pellucid.explain.attribution.question import Answer, Question
 from pellucid.explain.background import Background
 from pellucid.explain.intervals import Floats
-from pellucid.explain.model import CHUNK, outputs, pick, untouched
+from pellucid.explain.model import untouched
 from pellucid.explain.shapley import MOST_FIELDS, exact_shapley
 
 if TYPE_CHECKING:

@@ -17,13 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import BadData, UnsupportedModel
+from pellucid.explain.answers import fitting, outputs, scored
 from pellucid.explain.attribution.completeness import incomplete, measure
 from pellucid.explain.attribution.draws import BATCHES, Batches
 from pellucid.explain.attribution.path import room
 from pellucid.explain.attribution.preflight import preflight
 from pellucid.explain.attribution.question import Answer, Question
 from pellucid.explain.intervals import Floats
-from pellucid.explain.model import device_of, fitting, outputs, scored, untouched
+from pellucid.explain.model import device_of, untouched
 
 __all__ = ["deep_lift", "grad_cam", "gradient_shap", "shapley_sampling"]
 

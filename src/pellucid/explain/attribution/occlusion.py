@@ -8,11 +8,12 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from pellucid.explain.answers import SLOTS, fitting, scored
 from pellucid.explain.attribution.path import Score
 from pellucid.explain.attribution.question import Answer, Question
 from pellucid.explain.fields import Fields
 from pellucid.explain.intervals import Floats
-from pellucid.explain.model import SLOTS, device_of, fitting, scored, untouched
+from pellucid.explain.model import device_of, untouched
 
 __all__ = ["explain", "occluded"]
 

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import UnsupportedModel
+from pellucid.explain.answers import exhausted, fitting, scored
 from pellucid.explain.attribution.affine import split
 from pellucid.explain.attribution.completeness import REMEDY, Gap, incomplete, measure
 from pellucid.explain.attribution.question import Answer, Question
 from pellucid.explain.intervals import Floats
-from pellucid.explain.model import device_of, exhausted, fitting, in_precision, precision_of, scored, untouched
+from pellucid.explain.model import device_of, in_precision, precision_of, untouched
 
 __all__ = ["Score", "explain", "integrated_gradients", "mean_gradient", "refine", "room"]
 

@@ -16,7 +16,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from pellucid.explain.model import called, device_of, untouched
+from pellucid.explain.answers import called
+from pellucid.explain.model import device_of, untouched
 
 __all__ = ["Preflight", "Reached", "preflight"]
 

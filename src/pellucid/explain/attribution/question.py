@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from pellucid.explain.answers import outputs, pick
 from pellucid.explain.attribution.completeness import Gap
 from pellucid.explain.fields import Fields
 from pellucid.explain.intervals import Floats
-from pellucid.explain.model import outputs, pick
 
 __all__ = ["Answer", "Question"]
 

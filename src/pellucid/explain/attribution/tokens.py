@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import BadData, UnsupportedModel
+from pellucid.explain.answers import called, fitting, scored
 from pellucid.explain.attribution.occlusion import occluded
 from pellucid.explain.attribution.path import mean_gradient, refine, room
 from pellucid.explain.attribution.question import Answer, Question
 from pellucid.explain.fields import Fields
 from pellucid.explain.inputs import check_tokens
 from pellucid.explain.intervals import Floats
-from pellucid.explain.model import called, device_of, fitting, in_precision, scored, untouched
+from pellucid.explain.model import device_of, in_precision, untouched
 
 __all__ = ["ZERO", "embedding_of", "explain", "occlude", "origin"]
 

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import BadData, UnsupportedModel, nearest
+from pellucid.explain.answers import outputs, pick
 from pellucid.explain.attribution import blackbox, methods, occlusion, path, tokens
 from pellucid.explain.attribution.question import Answer, Question
 from pellucid.explain.attribution.result import Attribution
 from pellucid.explain.fields import Fields, as_fields
 from pellucid.explain.inputs import check_numbers_or_tokens
 from pellucid.explain.intervals import Floats
-from pellucid.explain.model import frozen, outputs, pick, untouched
+from pellucid.explain.model import frozen, untouched
 from pellucid.explain.reference import reference_row, reference_words
 from pellucid.explain.steady import steady
 from pellucid.schema import Code, Encoding

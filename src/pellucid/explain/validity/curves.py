@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from pellucid.explain.answers import CHUNK, outputs, pick
 from pellucid.explain.fields import Fields
 from pellucid.explain.intervals import Floats
-from pellucid.explain.model import CHUNK, outputs, pick
 
 __all__ = ["Curves", "backwards"]
 

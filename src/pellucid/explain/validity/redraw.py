@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import UnsupportedModel
-from pellucid.explain.model import called, device_of, frozen, untouched
+from pellucid.explain.answers import called
+from pellucid.explain.model import device_of, frozen, untouched
 
 __all__ = ["layers", "randomised", "redraw"]
 

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from pellucid.errors import BadData
 from pellucid.evidence import Estimate, round_down
+from pellucid.explain.answers import CHUNK
 from pellucid.explain.inputs import check_rows
 from pellucid.explain.intervals import Floats, mean, versions
-from pellucid.explain.model import CHUNK, frozen
+from pellucid.explain.model import frozen
 from pellucid.explain.steady import steady
 from pellucid.explain.validity.explainer import Explainer, ask, chosen, repeats, said, twice
 from pellucid.schema import Encoding
