@@ -73,13 +73,14 @@ clean: ## remove the environments, the demo and every cache
 # The whole environment. The packages are one step and the project's own entry another, so that an edit of
 # pyproject.toml does not install everything again. PyTorch comes first and alone: its build differs from platform to
 # platform (CPU or CUDA), so it is pinned by version and has no hash, and what only a CUDA build needs stays out.
-.venv/packages: requirements/torch.txt requirements/lock.txt requirements/demo-data.txt
+.venv/packages: requirements/torch.txt requirements/lock.txt requirements/demo-data.txt requirements/browser-tests.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Pellucid needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	@echo "Making .venv (two to four minutes the first time) ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python $(PIP_INSTALL) -r requirements/torch.txt
 	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/lock.txt
 	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/demo-data.txt
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/browser-tests.txt
 	@touch $@
 
 .venv/installed: .venv/packages pyproject.toml

@@ -13,6 +13,7 @@ import pytest
 
 from pellucid.evidence import Coverage, Estimate, Evidence, Finding, Subject
 from pellucid.report import DecisionLine, Ledger, ReportInput, VerificationCheck
+from pellucid.report.sections.people import PARTS
 
 MODEL = Subject("credit-risk@1", hashlib.sha256(b"weights of the sample").hexdigest())
 DATA = Subject("applicants@1", hashlib.sha256(b"manifest of the sample").hexdigest())
@@ -357,6 +358,73 @@ def sample() -> Callable[..., ReportInput]:
 def make_evidence() -> Callable[..., Evidence]:
     """Evidence of a kind as in the sample; ``values`` replaces some values, other keywords replace fields."""
     return evidence
+
+
+HOSTILE = (
+    "<script>document.title='owned'</script>\"'><img src=x onerror=document.title='owned'>\u202e&amp;{{ 7*7 }}\x1b[2J"
+)
+
+
+def hostile(value: Any) -> Any:
+    """``value`` with every text in it, keys of open maps included, replaced by hostile ones."""
+    if isinstance(value, str):
+        return HOSTILE
+    if isinstance(value, list):
+        return [hostile(item) for item in value]
+    if isinstance(value, dict):
+        return {key: hostile(item) for key, item in value.items()}
+    return value
+
+
+@pytest.fixture
+def attacked(sample: Callable[..., Any]) -> Any:
+    """The sample with hostile text in every field that takes text."""
+    report = sample()
+    model = Subject(HOSTILE, report.subject.sha256)
+    items = []
+    for item in report.evidence:
+        values = hostile(dict(item.values))
+        if item.kind == "fairness":
+            values["columns"] = {HOSTILE + name: column for name, column in values["columns"].items()}
+        if item.kind == "explanation":
+            values["importance"] = {HOSTILE + name: e for name, e in values["importance"].items()}
+            values["attribution"] = {HOSTILE + name: e for name, e in values["attribution"].items()}
+            values["distribution"] = {
+                "edges": [-1, 0, 1],
+                "columns": {HOSTILE: [{"cell": 0, "level": HOSTILE, "n": 20}]},
+            }
+            values["case"] = {"of": {HOSTILE: HOSTILE}, "base": 0, "answer": 1, "attribution": {HOSTILE: 1}}
+            values["effects"] = [{"field": HOSTILE, "points": [0], "at": [HOSTILE], "change": [{"value": 1}]}]
+            values["tokens"] = [{"token": HOSTILE, "attribution": 1}]
+        how = {HOSTILE: HOSTILE, "x": [HOSTILE]}
+        subject = dataclasses.replace(item.subject, name=HOSTILE)
+        items.append(dataclasses.replace(item, values=values, how=how, error={HOSTILE: HOSTILE}, subject=subject))
+    card = {section: dict.fromkeys(keys, HOSTILE) for section, keys in PARTS.items()}
+    items.append(
+        Evidence("card", model, {"file": {"name": HOSTILE, "sha256": HOSTILE}, **card}, {"at": HOSTILE}, "public")
+    )
+    since = {"since": {"name": HOSTILE, "sha256": HOSTILE}, "before": {HOSTILE: 1}, "features_added": [HOSTILE]}
+    items.append(Evidence("change", model, since, {}, "uncovered"))
+    items.append(Evidence("unsafe", model, {"door": HOSTILE}, {}, "public"))
+    items.append(Evidence("review", model, {"verdict": HOSTILE, HOSTILE: HOSTILE}, {}, "public"))
+    items.append(Evidence("slices", model, {HOSTILE: [{HOSTILE: HOSTILE}]}, {}, "uncovered"))
+    runs = tuple(dataclasses.replace(run, run=HOSTILE, status=HOSTILE) for run in report.ledger.runs)
+    return dataclasses.replace(
+        report,
+        project=HOSTILE,
+        subject=model,
+        evidence=tuple(items),
+        findings=(Finding(HOSTILE, "fail", "error", HOSTILE, HOSTILE, {HOSTILE: HOSTILE}, HOSTILE),),
+        exit_code=1,
+        policy_name=HOSTILE,
+        policy_sha256=HOSTILE,
+        checkpoint=HOSTILE,
+        owner=HOSTILE,
+        signers=(HOSTILE,),
+        verification=(VerificationCheck(HOSTILE, "pass", HOSTILE),),
+        ledger=dataclasses.replace(report.ledger, dataset=HOSTILE, runs=runs),
+        decisions=(DecisionLine(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, True, (HOSTILE,)),),
+    )
 
 
 VOID = frozenset(["meta", "link", "br", "wbr", "hr", "img", "input"])

@@ -154,6 +154,12 @@ def test_a_swarm_draws_a_dot_for_so_many_people_and_marks_levels_without_colour(
     assert (low[1].count("M"), hole[1], high[1].count("M")) == (9, low[1], 2)
 
 
+def test_a_level_that_nobody_knows_is_no_markup() -> None:
+    drawn = draw(Swarm("k", "t", "axis", (-1.0, 0.0, 1.0), (SwarmRow("a", ((0, '"><script>', 20),)),)))
+    assert "<script>" not in drawn
+    assert "c-swarm-plain" in drawn
+
+
 def test_a_logarithmic_line_is_marked_by_powers_of_ten() -> None:
     chart = Lines("k", "t", say("low"), "x", "y", (Line(say("low"), ((0.0, 1e-9), (1.0, 1e-5))),), log=True)
     labels = [item.text for item in tree(chart).iter(f"{NS}text")]

@@ -136,9 +136,10 @@ def _swarm(chart: Swarm, language: str) -> str:
                 place = taken.get(cell, 0)
                 taken[cell] = place + 1
                 side = (place + 1) // 2 * (1 if place % 2 else -1)
-                placed.setdefault(level, []).append((x, middle + 3.1 * side))
+                # a name of ours only: it becomes part of the markup
+                placed.setdefault(level if level in _LEVELS else "plain", []).append((x, middle + 3.1 * side))
         for level, dots in sorted(placed.items()):
-            drawing.dots(dots, f"swarm c-swarm-{level or 'plain'}")
+            drawing.dots(dots, f"swarm c-swarm-{level}")
             if level == "low":
                 drawing.dots(dots, "swarm c-swarm-hole")
     x = 8.0

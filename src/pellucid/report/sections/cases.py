@@ -32,7 +32,8 @@ def swarm(reader: Reader) -> list[Block]:
         for cell in columns.readers(name):
             place, n = cell.number("cell"), cell.number("n")
             if place is not None and n is not None and 0 <= place < len(edges) - 1:
-                cells.append((int(place), str(cell.get("level") or ""), int(n)))
+                level = str(cell.get("level"))
+                cells.append((int(place), level if level in _LEVELS else "", int(n)))
         # most spread first, as a reader looks for it
         weight = sum(n * abs(edges[c] + edges[c + 1]) / 2 for c, _, n in cells)
         rows.append((weight, SwarmRow(plain(name), tuple(cells))))
