@@ -4,6 +4,7 @@
     ├── Refused             exit 1   a rule said no
     │   ├── Denied                   the access policy, or nothing in it, allows this
     │   ├── BudgetExceeded           the data set's privacy budget does not hold the plan
+    │   ├── BudgetExhausted          the plan is spent, or a steward ended the run: to a loop over batches, its end
     │   └── RequirementsNotMet       the release policy is not met
     ├── Invalid             exit 2   the tool, its input or its use is wrong
     │   ├── BadData                  a value, a file or a column that the schema does not admit
@@ -33,6 +34,7 @@ __all__ = [
     "BadFile",
     "BadPlan",
     "BudgetExceeded",
+    "BudgetExhausted",
     "Denied",
     "Invalid",
     "MissingExtra",
@@ -80,6 +82,10 @@ class Denied(Refused):
 
 class BudgetExceeded(Refused):
     """The data set's privacy budget does not hold the plan."""
+
+
+class BudgetExhausted(Refused, StopIteration):
+    """The plan is spent, or a steward ended the run. To a ``for`` loop over batches it is the end, as any other."""
 
 
 class RequirementsNotMet(Refused):

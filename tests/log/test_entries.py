@@ -72,6 +72,10 @@ def test_the_registry_is_closed():
         "budget": ["dataset", "delta", "epsilon", "order"],
         "reserve": ["dataset", "delta", "epsilon", "events", "plan", "purpose", "reservation", "run"],
         "settle": ["reservation", "status", "steps"],
+        "purpose-budget": ["dataset", "delta", "epsilon", "order", "purpose"],
+        "register": ["dataset", "delta", "epsilon", "plans", "registration"],
+        "halt": ["reservation"],
+        "lineage": ["dataset", "parents", "version"],
     }
 
 

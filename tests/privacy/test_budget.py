@@ -8,6 +8,7 @@ import json
 import math
 import re
 from fractions import Fraction
+from types import SimpleNamespace
 
 import pytest
 import rfc8785
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from pellucid.errors import BadPlan, BudgetExceeded, Unverified
 from pellucid.keys import SigningKey
 from pellucid.log.entries import Entry, parse, seal_record
-from pellucid.privacy import Ledger, Plan, accounting, check_new_budget, order_for
+from pellucid.privacy import Ledger, Plan, accounting, check_new_budget, ledgers_of, order_for, related
 from pellucid.privacy.spending import Budget, divergence_of, sum_up
 
 KEY = SigningKey.generate("ana")
@@ -68,6 +69,24 @@ class Log:
             "purpose": "credit scoring",
         }
         self.add("reserve", **{**fields, **more})
+        return self
+
+    def purpose(self, purpose: str, epsilon: float, dataset: str = "applicants") -> Log:
+        order = order_for(epsilon, DELTA)
+        self.add("purpose-budget", dataset=dataset, purpose=purpose, epsilon=epsilon, delta=DELTA, order=order)
+        return self
+
+    def register(self, name: str, *plans: Plan, dataset: str = "applicants", purpose: str = "credit scoring") -> Log:
+        members = [
+            {"plan": p.record(), "events": p.events, "epsilon": p.epsilon, "delta": p.delta, "purpose": purpose}
+            for p in plans
+        ]
+        joint = accounting.epsilon([event for p in plans for event in p.events], DELTA)
+        self.add("register", registration=name, dataset=dataset, plans=members, epsilon=joint, delta=DELTA)
+        return self
+
+    def lineage(self, dataset: str, *parents: str) -> Log:
+        self.add("lineage", dataset=dataset, version=1, parents=[{"dataset": p, "version": 1} for p in parents])
         return self
 
     def settle(self, name: str, status: str, steps: int) -> Log:
@@ -443,3 +462,188 @@ def test_a_ledger_that_cannot_be_is_refused_and_its_entry_named(spoil):
 def test_a_release_without_a_plan_counts_by_its_events():
     book = log().reserve("a", BIG, plan=None)
     assert book.ledger().reserved == log().reserve("a", BIG).ledger().reserved
+
+
+# -- pre-registered sets ----------------------------------------------------------------------------------------------
+
+THREE = (plan_of(3.0), plan_of(4.0), plan_of(2.0))
+
+
+def joint(*plans: Plan, delta: float = DELTA) -> float:
+    return accounting.epsilon([event for p in plans for event in p.events], delta)
+
+
+def test_a_registered_set_is_held_to_its_joint_pld():
+    """It fits to the last millionth, though its Rényi total does not."""
+    cap = joint(*THREE)
+    ledger = Log().budget(cap).ledger()
+    assert ledger.budget.epsilon_of(sum(accounting.rdp(p.events, ledger.budget.order) for p in THREE)) > cap
+    ledger.admit_together(THREE)
+    with pytest.raises(BudgetExceeded, match="3 plans together"):
+        Log().budget(cap - 1e-6).ledger().admit_together(THREE)
+
+
+def test_after_anything_was_released_a_set_is_held_to_renyi():
+    book = Log().budget(joint(*THREE) + 0.02).reserve("a", SMALL)
+    with pytest.raises(BudgetExceeded):
+        book.ledger().admit_together(THREE)
+    Log().budget(9.0).reserve("a", SMALL).ledger().admit_together(THREE)
+
+
+def test_members_of_a_set_are_taken_up_in_any_order_once_each_and_cost_no_more():
+    book = Log().budget(joint(*THREE)).register("s", *THREE)
+    before = book.ledger()
+    assert (before.spent, before.reserved, before.left) == (0.0, joint(*THREE), 0.0)
+    assert [run.status for run in before.runs] == ["registered"] * 3
+    for place, plan in enumerate(reversed(THREE)):
+        book.ledger().admit(plan, "credit scoring")
+        book.reserve(str(place), plan).settle(str(place), "complete", plan.steps)
+    after = book.ledger()
+    assert [run.status for run in after.runs] == ["complete"] * 3
+    assert (after.spent, after.reserved, after.left) == (joint(*THREE), 0.0, 0.0)
+    with pytest.raises(BudgetExceeded):
+        after.admit(THREE[0], "credit scoring")
+
+
+def test_a_member_is_that_very_plan_for_that_very_purpose():
+    ledger = Log().budget(joint(*THREE)).register("s", *THREE).ledger()
+    for plan, purpose in ((plan_of(3.0, clip=2.0), "credit scoring"), (THREE[0], "marketing"), (THREE[0], None)):
+        with pytest.raises(BudgetExceeded):
+            ledger.admit(plan, purpose)
+
+
+def test_a_set_gives_nothing_back_whatever_its_members_did_not_use():
+    book = Log().budget(joint(*THREE)).register("s", *THREE).reserve("a", THREE[0])
+    for status, steps in (("stopped", 0), ("stopped", 1)):
+        ledger = Log().budget(joint(*THREE)).register("s", *THREE).reserve("a", THREE[0]).settle("a", status, steps)
+        assert ledger.ledger().left == book.ledger().left == 0.0
+        with pytest.raises(BudgetExceeded):
+            ledger.ledger().admit(SMALL)
+
+
+def test_after_a_set_only_what_fits_renyi_beside_it_is_admitted():
+    """A naive twin: the Rényi sum of the whole set and of what came after."""
+    book = Log().budget(2.0).register("s", *THREE)
+    ledger = book.ledger()
+    order, cap = ledger.budget.order, ledger.budget.cap
+    total = sum(accounting.rdp(p.events, order) for p in THREE)
+    for noise in (3.0, 6.0, 9.0, 30.0):
+        plan = plan_of(noise)
+        fits = total + accounting.rdp(plan.events, order) <= cap
+        try:
+            ledger.admit(plan, "credit scoring")
+            assert fits or plan == THREE[0]
+        except BudgetExceeded:
+            assert not fits
+
+
+def test_a_set_no_accountant_can_compose_is_refused_and_says_so():
+    cut = {"kind": "truncated_poisson_gaussian", "sample_rate": "0.1", "noise_multiplier": "2", "count": 1}
+    best = {"kind": "repeat_and_select", "mean": "3", "shape": "0", "count": 1}
+    inner = {"kind": "gaussian", "noise_multiplier": "9", "count": 1}
+    odd = SimpleNamespace(
+        epsilon=1.0,
+        delta=DELTA,
+        steps=2,
+        events=[{**cut, "units": 100, "most": 5}, {**best, "events": [inner]}],
+        record=lambda: {"mechanism": "odd"},
+    )
+    with pytest.raises(Unverified, match="no accountant"):
+        log().ledger().admit(odd)
+
+
+def test_what_only_pld_can_account_is_admitted_first_and_then_nothing_more_and_it_is_said_why():
+    event = {"kind": "truncated_poisson_gaussian", "sample_rate": "0.02", "noise_multiplier": "2", "units": 32000}
+    events = [{**event, "most": 700, "count": 80}]
+    epsilon = accounting.epsilon(events, DELTA)
+    book = Log().budget(3.0).reserve("a", SMALL, plan=None, events=events, epsilon=epsilon)
+    assert book.ledger().reserved == epsilon
+    with pytest.raises(BudgetExceeded, match="no finite Rényi") as caught:
+        book.ledger().admit(SMALL)
+    assert "register" in caught.value.fix
+
+
+# -- purposes ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_purpose_with_a_budget_has_a_ledger_of_its_own_within_the_whole():
+    book = log().purpose("marketing", 0.5)
+    book.reserve("a", SMALL, purpose="marketing").reserve("b", BIG)
+    whole, marketing = ledgers_of(book.entries, "applicants", "marketing")
+    assert [run.reservation for run in whole.runs] == ["a", "b"]
+    assert [run.reservation for run in marketing.runs] == ["a"]
+    assert marketing.budget.epsilon == 0.5
+    assert marketing.reserved == SMALL.epsilon
+    assert [ledger.purpose for ledger in ledgers_of(book.entries, "applicants", "credit scoring")] == [None]
+    with pytest.raises(BudgetExceeded, match="asks for") as caught:
+        marketing.admit(BIG, "marketing")
+    assert caught.value.where == 'applicants, purpose "marketing"'
+    whole.admit(BIG, "marketing")
+
+
+def test_spending_before_a_purpose_had_a_budget_counts_in_it():
+    book = log().reserve("a", BIG, purpose="marketing").purpose("marketing", 2.0)
+    assert Ledger.fold(book.entries, "applicants", "marketing").reserved == BIG.epsilon
+
+
+def test_a_run_reserved_before_there_was_a_budget_gives_nothing_back():
+    book = log().reserve("a", BIG, purpose="marketing").purpose("marketing", 2.0).settle("a", "stopped", 1)
+    assert Ledger.fold(book.entries, "applicants", "marketing").spent == BIG.epsilon
+
+
+# -- data sets that share people --------------------------------------------------------------------------------------
+
+
+def test_data_made_of_other_data_inherits_what_was_spent_on_it_and_spends_for_it():
+    book = Log().budget(3.0, dataset="old").reserve("a", BIG, dataset="old").budget(3.0, dataset="new")
+    assert book.ledger("new").runs == ()
+    book.lineage("new", "old").reserve("b", SMALL, dataset="new")
+    for name in ("old", "new"):
+        assert [run.reservation for run in book.ledger(name).runs] == ["a", "b"]
+    assert [run.dataset for run in book.ledger("new").runs] == ["old", "new"]
+
+
+def test_a_merge_counts_all_it_was_made_of_and_its_sources_stay_apart():
+    """m is made of a and b, and n of m; c is made of b; z is nobody's kin."""
+    book = Log()
+    for name in ("a", "b", "c", "m", "n", "z"):
+        book.budget(9.0, dataset=name)
+    book.lineage("m", "a", "b").lineage("n", "m").lineage("c", "b")
+    for name in ("a", "b", "c", "m", "n", "z"):
+        book.reserve(f"on {name}", SMALL, dataset=name)
+    counted = {name: {run.dataset for run in book.ledger(name).runs} for name in ("a", "b", "c", "m", "n", "z")}
+    assert counted == {
+        "a": {"a", "m", "n"},
+        "b": {"b", "c", "m", "n"},
+        "c": {"b", "c", "m", "n"},
+        "m": {"a", "b", "c", "m", "n"},
+        "n": {"a", "b", "c", "m", "n"},
+        "z": {"z"},
+    }
+    assert {ledger.name for ledger in ledgers_of(book.entries, "a", "x")} == {"a", "m", "n"}
+
+
+def test_a_circle_of_lineage_ends():
+    book = Log().budget(9.0, dataset="a").budget(9.0, dataset="b").lineage("a", "b").lineage("b", "a")
+    assert related(book.entries, "a") == related(book.entries, "b") == {"a", "b"}
+
+
+def test_a_plan_has_to_fit_every_ledger_it_counts_in():
+    book = Log().budget(8.0, dataset="new").budget(0.5, dataset="old").lineage("new", "old")
+    new, old = ledgers_of(book.entries, "new", "x")
+    new.admit(BIG)
+    with pytest.raises(BudgetExceeded) as caught:
+        old.admit(BIG)
+    assert caught.value.where == "old"
+
+
+# -- alerts -----------------------------------------------------------------------------------------------------------
+
+
+def test_alerts_are_the_largest_share_that_is_reached():
+    def at(epsilon: float) -> float | None:
+        return Log().budget(epsilon).reserve("a", BIG).ledger().alert
+
+    assert [at(BIG.epsilon * times) for times in (3.0, 1.9, 1.2, 1.02, 1.0)] == [None, 0.5, 0.8, 0.95, 0.95]
+    assert Log().ledger().alert is None
+    assert log().ledger().alert is None

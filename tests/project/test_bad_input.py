@@ -27,7 +27,7 @@ from pellucid.errors import (
     UnknownName,
     UnsupportedModel,
 )
-from pellucid.project import data, people
+from pellucid.project import budgets, data, people
 from pellucid.project.recipe import train
 
 MARKER = 31337.25
@@ -154,11 +154,11 @@ CASES = [
     Case("larger than the budget", recipe("epsilon = 3.0", "epsilon = 20.0"), BudgetExceeded, 1, "8.0 is left",
          ("decision",)),
     Case("other units", run(plan=make_plan(units=4000)), BadPlan, 2, "units"),
-    Case("budget 0", lambda p: data.set_budget(p.open(), "applicants", 0.0, 1e-5), BadPlan, 2, "epsilon"),
-    Case("budget nan", lambda p: data.set_budget(p.open(), "applicants", math.nan, 1e-5), BadPlan, 2, "epsilon"),
-    Case("budget inf", lambda p: data.set_budget(p.open(), "applicants", math.inf, 1e-5), BadPlan, 2, "epsilon"),
-    Case("budget delta", lambda p: data.set_budget(p.open(), "applicants", 8.0, 1e-3), BadPlan, 2, "delta"),
-    Case("budget by a scientist", lambda p: data.set_budget(p.open("sid"), "applicants", 9.0, 1e-5), Denied, 1,
+    Case("budget 0", lambda p: budgets.set_budget(p.open(), "applicants", 0.0, 1e-5), BadPlan, 2, "epsilon"),
+    Case("budget nan", lambda p: budgets.set_budget(p.open(), "applicants", math.nan, 1e-5), BadPlan, 2, "epsilon"),
+    Case("budget inf", lambda p: budgets.set_budget(p.open(), "applicants", math.inf, 1e-5), BadPlan, 2, "epsilon"),
+    Case("budget delta", lambda p: budgets.set_budget(p.open(), "applicants", 8.0, 1e-3), BadPlan, 2, "delta"),
+    Case("budget by a scientist", lambda p: budgets.set_budget(p.open("sid"), "applicants", 9.0, 1e-5), Denied, 1,
          "budget", ("decision",)),
     # factories
     Case("no such factory", run(factory="nothing:build"), UnknownName, 2, "nothing"),

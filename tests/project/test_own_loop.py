@@ -10,8 +10,8 @@ from tests.project.conftest import FEATURES, PURPOSE, Place, make_frame, make_pl
 from torch import nn
 
 from pellucid import Project
-from pellucid.errors import BudgetExceeded, Denied, Misuse, PellucidError, Tampered
-from pellucid.project import data
+from pellucid.errors import BudgetExceeded, BudgetExhausted, Denied, Misuse, PellucidError, Tampered, UnknownName
+from pellucid.project import budgets, data, gate
 from pellucid.project.model import load
 from pellucid.project.run import Run
 
@@ -205,3 +205,95 @@ def test_the_budget_belongs_to_the_data_set_not_to_its_versions_or_runs(sealed: 
     assert ledger.document() == project.budget("applicants").document()
     assert ledger.spent <= 8.0
     assert len(ledger.runs) == len(spent)
+
+
+def test_a_steward_ends_a_run_before_its_next_step_and_its_model_is_kept(sealed: Place, monkeypatch: Any) -> None:
+    """The loop just ends; who asks for more is told why; the claim stays, and the steps taken are an odometer."""
+    monkeypatch.setattr(gate, "EVERY", 0.0)
+    with sealed.open("sid") as project, start(project) as run:
+        module = module_of(run)
+        model, optimizer, batches = run.private(module, torch.optim.SGD(module.parameters(), lr=0.5))
+        for x, y in batches:
+            if run.steps_taken == 3:
+                budgets.halt(sealed.open(), "mine@1")
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        assert run.steps_taken == 4
+        with pytest.raises(BudgetExhausted, match="ended this run"):
+            next(batches)
+    project = sealed.open()
+    assert of(project, "training")["status"] == "stopped"
+    privacy = of(project, "privacy")
+    assert privacy["epsilon"] == make_plan().epsilon
+    assert privacy["odometer"]["steps"] == 4
+    assert 0 < privacy["odometer"]["epsilon"] < privacy["epsilon"]
+    (settled,) = [run for run in project.budget("applicants").runs if run.run == "mine@1"]
+    assert (settled.status, settled.steps_taken) == ("stopped", 4)
+    with pytest.raises(Misuse, match="settled already"):
+        budgets.halt(project, "mine@1")
+    with pytest.raises(UnknownName):
+        budgets.halt(project, "mine@7")
+
+
+def test_a_scientist_ends_no_run_of_somebody_else(sealed: Place) -> None:
+    with start(sealed.open("sid")), pytest.raises(Denied):
+        budgets.halt(sealed.open("sid"), "mine@1")
+
+
+def test_a_spent_plan_is_the_end_of_a_loop_and_says_so_to_who_asks_for_more(sealed: Place) -> None:
+    with start(sealed.open("sid")) as run:
+        module = module_of(run)
+        model, optimizer, batches = run.private(module, torch.optim.SGD(module.parameters(), lr=0.5))
+        for x, y in batches:
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        with pytest.raises(BudgetExhausted, match=f"after {run.plan.steps} of {run.plan.steps} steps"):
+            next(batches)
+        assert next(iter(batches), None) is None
+
+
+def test_the_gate_looks_at_the_log_only_now_and_then(sealed: Place, monkeypatch: Any) -> None:
+    project = sealed.open()
+    time = [0.0]
+    asked = gate.Gate(project, "nobody", clock=lambda: time[0])
+    looks: list[float] = []
+    monkeypatch.setattr(type(project), "refresh", lambda _: looks.append(time[0]))
+    for step in range(100):
+        time[0] = step / 10
+        assert asked.ended() is None
+    assert len(looks) == 4
+
+
+# -- what is registered before the first run --------------------------------------------------------------------------
+
+
+def test_plans_that_are_registered_together_are_run_in_their_places(sealed: Place) -> None:
+    plan = make_plan()
+    with sealed.open("sid") as project:
+        before = project.budget("applicants").left
+        budgets.register(project, "applicants", [plan, plan], purpose=PURPOSE)
+        held = project.budget("applicants")
+        for _ in range(2):
+            with start(project) as run:
+                loop(run)
+        after = project.budget("applicants")
+    assert before > held.left == after.left
+    assert (held.spent, after.reserved) == (0.0, 0.0)
+    assert [run.status for run in after.runs] == ["complete", "complete"]
+    assert len({run.registration for run in after.runs}) == 1
+
+
+def test_a_purpose_has_a_budget_of_its_own(sealed: Place) -> None:
+    owner = sealed.open()
+    with pytest.raises(UnknownName, match="purpose"):
+        budgets.set_budget(owner, "applicants", 1.0, 1e-5, purpose="curiosity")
+    budgets.set_budget(owner, "applicants", 0.2, 1e-5, purpose=PURPOSE)
+    with pytest.raises(BudgetExceeded) as caught, start(sealed.open("sid")):
+        pass
+    assert PURPOSE in caught.value.where
+    budgets.set_budget(owner, "applicants", 6.0, 1e-5, purpose=PURPOSE)
+    with start(sealed.open("sid")) as run:
+        loop(run, steps=2)
+    whole, part = budgets.ledgers(sealed.open(), "applicants")
+    assert [run.run for run in whole.runs] == [run.run for run in part.runs] == ["mine@1"]

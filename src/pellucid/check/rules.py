@@ -53,6 +53,8 @@ def variables(evidence: Sequence[Evidence], policy: ReleasePolicy | None = None)
     If a rule of ``policy`` reads them, the regulation maps stand there too (:func:`pellucid.maps.standing`).
     """
     values: dict[str, Mapping[str, Any]] = {piece.kind: piece.values for piece in evidence}
+    if "privacy" in values:  # the epsilon of steps taken is no claim, and no rule may rest on it
+        values["privacy"] = {name: value for name, value in values["privacy"].items() if name != "odometer"}
     if policy is not None and any(MAPS_VARIABLE in each.program.kinds for each in policy.requirements):
         from pellucid import maps
 

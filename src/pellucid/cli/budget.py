@@ -1,13 +1,28 @@
-"""``pellucid budget NAME`` and ``pellucid budget set NAME``."""
+"""``pellucid budget NAME`` and ``pellucid budget set|plan|register|stop``."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Set
-from typing import Any
+from collections.abc import Callable, Set
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from pellucid.cli.common import Verbs, common, formatter, next_step, open_project, print_json
 from pellucid.errors import Invalid
+
+if TYPE_CHECKING:
+    from pellucid.project import Project
+
+# what stands before the name, and which options it takes
+_ACTS: Final = {
+    None: {"out"},
+    "set": {"epsilon", "delta", "purpose"},
+    "plan": {"recipe", "purpose"},
+    "register": {"recipe", "purpose"},
+    "stop": set[str](),
+}
+_NEEDS: Final = {"set": ("epsilon", "delta"), "plan": ("recipe",), "register": ("recipe",)}
+_SHOWN: Final = {name: f"--{name}" for name in ("out", "epsilon", "delta", "purpose", "recipe")}
 
 
 def add(verbs: Verbs) -> None:
@@ -16,45 +31,125 @@ def add(verbs: Verbs) -> None:
         "budget",
         help="the privacy ledger of a data set",
         formatter_class=formatter,
-        usage="pellucid budget NAME | budget set NAME --epsilon E --delta D",
+        usage="pellucid budget NAME [-o F.svg]\n"
+        "       pellucid budget set NAME --epsilon E --delta D [--purpose P]\n"
+        "       pellucid budget plan NAME --recipe R.toml [--purpose P]\n"
+        "       pellucid budget register NAME --recipe R.toml ... [--purpose P]\n"
+        "       pellucid budget stop RUN",
         description="What everything ever done with a data set has cost together: spent, reserved\n"
-        "and left, run by run. `budget set` changes what it may cost.",
+        "and left, run by run.\n\n"
+        "set       change what it may cost, all in all or for one purpose\n"
+        "plan      what a recipe would cost now, and how many such runs are left\n"
+        "register  fix the plans of several recipes before the first of them runs:\n"
+        "          together they are held to a tighter number\n"
+        "stop      end a run that is under way; it keeps its model and settles",
     )
-    parser.add_argument("words", metavar="[set] NAME", nargs="+")
+    parser.add_argument("words", metavar="[set|plan|register|stop] NAME", nargs="+")
     parser.add_argument("--epsilon", metavar="E", type=float)
     parser.add_argument("--delta", metavar="D", type=float)
+    parser.add_argument("--purpose", metavar="P", help="one of the data set's purposes")
+    parser.add_argument("--recipe", metavar="R.toml", type=Path, action="append", help="register takes several")
+    parser.add_argument("-o", "--out", metavar="F.svg", type=Path, help="write the ledger over time as a picture")
     common(parser)
     parser.set_defaults(act=act)
 
 
 def act(options: argparse.Namespace) -> int:
-    """Show or set."""
-    from pellucid.project import data
-    from pellucid.project.reservations import abandoned, interrupted
-
-    setting = len(options.words) == 2 and options.words[0] == "set"
-    if not setting and len(options.words) != 1:
-        raise Invalid("budget takes NAME, or set NAME", fix="pellucid budget --help")
-    if not setting and (options.epsilon is not None or options.delta is not None):
-        raise Invalid("--epsilon and --delta go with budget set NAME")
+    """Show, set, plan, register or stop."""
+    word = options.words[0] if len(options.words) == 2 else None
+    if len(options.words) > 2 or word not in _ACTS:
+        raise Invalid("budget takes NAME, or one of set, plan, register, stop and a name", fix="pellucid budget --help")
+    given = {name for name in _SHOWN if getattr(options, name) is not None}
+    wrong = sorted(_SHOWN[name] for name in given - _ACTS[word])
+    if wrong:
+        raise Invalid(f"{' and '.join(wrong)} do not go with budget {word or 'NAME'}", fix="pellucid budget --help")
+    missing = [_SHOWN[name] for name in _NEEDS.get(word or "", ()) if name not in given]
+    if missing:
+        raise Invalid(f"budget {word} needs {' and '.join(missing)}", fix="pellucid budget --help")
     with open_project(options) as project:
-        name = options.words[-1]
-        if setting:
-            if options.epsilon is None or options.delta is None:
-                raise Invalid(
-                    "a budget needs --epsilon and --delta", fix="pellucid budget set NAME --epsilon 8 --delta 1e-5"
-                )
-            data.set_budget(project, name, options.epsilon, options.delta)
-        document = data.ledger(project, name).document()
-        if options.json:
-            print_json(document)
-        else:
-            dead = {entry.body["reservation"] for entry in (*interrupted(project), *abandoned(project))}
-            _show(document, dead, options)
+        acts: dict[str | None, Callable[[Project, argparse.Namespace], None]] = {
+            None: _show,
+            "set": _set,
+            "plan": _plan,
+            "register": _register,
+            "stop": _stop,
+        }
+        acts[word](project, options)
     return 0
 
 
-def _show(document: dict[str, Any], dead: Set[str], options: argparse.Namespace) -> None:
+def _set(project: Project, options: argparse.Namespace) -> None:
+    from pellucid.project import budgets
+
+    budgets.set_budget(project, options.words[1], options.epsilon, options.delta, purpose=options.purpose)
+    _show(project, options)
+
+
+def _plan(project: Project, options: argparse.Namespace) -> None:
+    from pellucid.console import say
+    from pellucid.project import budgets
+
+    if len(options.recipe) != 1:
+        raise Invalid("budget plan takes one --recipe")
+    name = options.words[1]
+    purpose, plan = budgets.planned(project, name, options.recipe[0], options.purpose)
+    found = budgets.forecasts(project, name, plan, purpose)
+    if options.json:
+        each = [one.document() for one in found]
+        print_json({"dataset": name, "purpose": purpose, "plan": plan.record(), "budgets": each})
+        return
+    say(f"{options.recipe[0]}: epsilon {plan.epsilon:g} at delta {plan.delta:g}, in {plan.steps} steps")
+    for one in found:
+        if one.refused is not None:
+            say(f"{one.name}: would be refused: {one.refused}")
+        elif one.registered:
+            say(f"{one.name}: registered, and so paid for already")
+        else:
+            runs = "one such run is left" if one.runs == 1 else f"{one.runs} such runs are left"
+            say(f"{one.name}: adds {one.cost:.4f}, leaves {one.left:.4f} of {one.budget:g}; {runs}")
+
+
+def _register(project: Project, options: argparse.Namespace) -> None:
+    from pellucid.console import say
+    from pellucid.project import budgets
+
+    name = options.words[1]
+    made = [budgets.planned(project, name, recipe, options.purpose) for recipe in options.recipe]
+    registration = budgets.register(project, name, [plan for _, plan in made], purpose=made[0][0])
+    if options.json:
+        _show(project, options)
+        return
+    say(f"{len(made)} plans are registered as {registration}, and reserved; train by the very same recipes")
+    _show(project, options)
+
+
+def _stop(project: Project, options: argparse.Namespace) -> None:
+    from pellucid.console import say
+    from pellucid.project import budgets
+
+    budgets.halt(project, options.words[1])
+    if options.json:
+        print_json({"run": options.words[1], "status": "stopping"})
+    else:
+        say(f"{options.words[1]} ends before its next step, keeps its model and settles what it took")
+
+
+def _show(project: Project, options: argparse.Namespace) -> None:
+    from pellucid.project import budgets
+    from pellucid.project.reservations import abandoned, interrupted
+
+    whole, *purposes = budgets.ledgers(project, options.words[-1])
+    if options.out is not None:
+        budgets.draw(project, whole, options.out)
+    document = {**whole.document(), "purposes": [{"purpose": p.purpose, **p.document()} for p in purposes]}
+    if options.json:
+        print_json(document)
+        return
+    dead = {entry.body["reservation"] for entry in (*interrupted(project), *abandoned(project))}
+    _tell(document, dead, options)
+
+
+def _tell(document: dict[str, Any], dead: Set[str], options: argparse.Namespace) -> None:
     """The ledger for a person; ``dead`` are the reservations that no process holds and nobody settled."""
     from pellucid.console import say, table
 
@@ -66,11 +161,18 @@ def _show(document: dict[str, Any], dead: Set[str], options: argparse.Namespace)
         f"{document['dataset']}: epsilon {document['epsilon']:g} at delta {document['delta']:g} for everything together"
     )
     say(f"  spent {document['spent']:.4f}   reserved {document['reserved']:.4f}   left {document['left']:.4f}")
+    if document["alert"] is not None:
+        say(f"  {document['alert']:.0%} of it is spent or reserved")
+    for part in document["purposes"]:
+        say(
+            f'  of this for "{part["purpose"]}", of {part["epsilon"]:g}:'
+            f" spent {part['spent']:.4f}   reserved {part['reserved']:.4f}   left {part['left']:.4f}"
+        )
     runs = document["runs"]
     if runs:
         rows = [
             (
-                str(run["run"]),
+                str(run["run"]) if run["dataset"] == document["dataset"] else f"{run['run']} ({run['dataset']})",
                 f"{run['epsilon']:.4f}",
                 f"{run['delta']:g}",
                 f"{'-' if run['steps'] is None else run['steps']} of {run['steps_planned']}",
@@ -79,6 +181,6 @@ def _show(document: dict[str, Any], dead: Set[str], options: argparse.Namespace)
             for run in runs
         ]
         table(("run", "epsilon", "delta", "steps", "status"), rows)
-        say("spent is what all runs cost together (Rényi composition), not the sum")
+        say("spent is what all runs cost together (docs/budget.md), not the sum")
         if dead & {run["reservation"] for run in runs}:
             say("interrupted: killed before it settled, so that its whole plan counts")

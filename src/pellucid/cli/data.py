@@ -22,6 +22,9 @@ def add(verbs: Verbs) -> None:
     seal.add_argument("name", metavar="NAME")
     seal.add_argument("file", metavar="FILE", type=Path)
     seal.add_argument("--schema", metavar="S.toml", type=Path, required=True)
+    seal.add_argument(
+        "--from", metavar="OTHER", dest="parents", action="append", default=[], help="made of people of that data set"
+    )
     common(seal)
     seal.set_defaults(act=act_seal)
     noun = verbs.add_parser(
@@ -68,7 +71,7 @@ def act_seal(options: argparse.Namespace) -> int:
 
     with open_project(options) as project:
         try:
-            label = project.seal(options.name, options.file, schema=options.schema)
+            label = project.seal(options.name, options.file, schema=options.schema, parents=options.parents)
         except BadData as error:
             for problem in error.problems:
                 note(f"  {problem.column}: {problem.rule} ({problem.count})")

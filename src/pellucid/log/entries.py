@@ -58,8 +58,15 @@ RECORDS: Final[Mapping[str, frozenset[str]]] = {
     "seal": frozenset({"dataset", "version", "manifest_sha256", "schema_sha256"}),
     # the ledger: a budget, what is reserved before the first step, what was spent after the last
     "budget": frozenset({"dataset", "epsilon", "delta", "order"}),
+    "purpose-budget": frozenset({"dataset", "purpose", "epsilon", "delta", "order"}),
     "reserve": frozenset({"reservation", "dataset", "run", "plan", "events", "epsilon", "delta", "purpose"}),
     "settle": frozenset({"reservation", "status", "steps"}),
+    # plans that are all fixed, and reserved, before the first of them runs: a reservation of one of them takes it up
+    "register": frozenset({"registration", "dataset", "plans", "epsilon", "delta"}),
+    # a steward ends a run that is under way: it stops before its next step and settles what it took
+    "halt": frozenset({"reservation"}),
+    # this version was made of people of those: they share a budget
+    "lineage": frozenset({"dataset", "version", "parents"}),
 }
 
 # fields that are themselves a public identity

@@ -12,7 +12,8 @@ from pellucid.privacy.accounting import epsilon, rdp
 from pellucid.privacy.adaptive import adaptive_split
 from pellucid.privacy.banded import banded_coefficients, correlate, prefix_error
 from pellucid.privacy.boosting import BoostPlan
-from pellucid.privacy.budget import Ledger, check_new_budget
+from pellucid.privacy.budget import Ledger, check_new_budget, ledgers_of
+from pellucid.privacy.folding import purposes_with_budgets, related
 from pellucid.privacy.plan import Plan
 from pellucid.privacy.plans import AnyPlan, LedgerPlan, plan_from_record
 from pellucid.privacy.spending import Budget, RunSpending, order_for
@@ -40,11 +41,14 @@ __all__ = [
     "check_new_budget",
     "correlate",
     "epsilon",
+    "ledgers_of",
     "membership_bound",
     "order_for",
     "plan_from_record",
     "prefix_error",
+    "purposes_with_budgets",
     "rdp",
+    "related",
 ]
 
 

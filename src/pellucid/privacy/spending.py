@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from pellucid.errors import BadPlan, Unverified
 from pellucid.privacy import accounting
 
-__all__ = ["STATUSES", "Budget", "RunSpending", "check_numbers", "divergence_of", "order_for", "sum_up"]
+__all__ = [
+    "STATUSES",
+    "Budget",
+    "RunSpending",
+    "check_numbers",
+    "divergence_of",
+    "first_steps",
+    "order_for",
+    "sum_up",
+]
 
 STATUSES: Final = ("complete", "stopped", "abandoned")
 """What a settlement may say; before it, a run is ``reserved``."""
@@ -43,18 +54,24 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class RunSpending:
-    """What one run reserved, and what it took.
+    """What one run, release or member of a pre-registered set reserved, and what it took.
 
     Attributes:
         reservation: Its name in the log.
-        run: The model it makes, as ``credit-risk@1``.
+        run: What it makes, as ``credit-risk@1``.
         epsilon: The claim of its plan.
         delta: Of the claim.
         steps_planned: Steps reserved.
         steps_taken: Steps settled, or None before it settled.
-        status: ``reserved``, or one of :data:`STATUSES`.
+        status: ``registered``, ``reserved``, or one of :data:`STATUSES`.
         events: What was reserved, for the accountant.
-        under: The budget in force when it was reserved.
+        under: The budget in force when it was reserved; None if there was none, in the ledger of related data.
+        purpose: What for.
+        dataset: Whose data; not the ledger's own where data sets share people.
+        registration: The pre-registered set it belongs to, or None.
+        reserved_at: When it was reserved or registered, in UTC.
+        settled_at: When it settled.
+        plan: The plan's record, by which a member of a set is known.
     """
 
     reservation: str
@@ -65,18 +82,27 @@ class RunSpending:
     steps_taken: int | None
     status: str
     events: Sequence[Mapping[str, Any]] = field(repr=False, hash=False)
-    under: Budget = field(repr=False)
+    under: Budget | None = field(repr=False)
+    purpose: str = ""
+    dataset: str = ""
+    registration: str | None = None
+    reserved_at: str = ""
+    settled_at: str | None = None
+    plan: Mapping[str, Any] | None = field(default=None, repr=False, hash=False)
 
     def counted_steps(self) -> int:
         """How many steps the ledger counts: those taken if the run was stopped, else those planned.
 
-        An abandoned or open run counts whole: nobody knows what it took. So does a plan that only PLD admitted: a
-        filter knows no refund for it, unless it took no step at all and so gave nothing to choose by.
+        An abandoned or open run counts whole: nobody knows what it took. So does what only PLD admitted, a first plan
+        or a pre-registered set: a filter knows no refund for it, unless a first plan took no step at all and so gave
+        nothing to choose by.
         """
-        if self.status != "stopped" or self.steps_taken is None:
+        if self.status != "stopped" or self.steps_taken is None or self.registration is not None:
             return self.steps_planned
-        whole = (
-            self.steps_taken > 0 and divergence_of(self.events, self.steps_planned, self.under.order) > self.under.cap
+        if self.steps_taken == 0:
+            return 0
+        whole = self.under is None or (
+            divergence_of(self.events, self.steps_planned, self.under.order) > self.under.cap
         )
         return self.steps_planned if whole else self.steps_taken
 
@@ -94,6 +120,9 @@ class RunSpending:
             "steps": self.steps_taken,
             "steps_planned": self.steps_planned,
             "status": self.status,
+            "purpose": self.purpose,
+            "dataset": self.dataset,
+            "registration": self.registration,
         }
 
 
@@ -119,18 +148,27 @@ def order_for(epsilon: float, delta: float) -> float:
     return best
 
 
-def divergence_of(events: Sequence[Mapping[str, Any]], steps: int, order: float) -> float:
-    """Divergence of the first ``steps`` steps of ``events``."""
+def first_steps(events: Sequence[Mapping[str, Any]], steps: int) -> list[dict[str, Any]]:
+    """The first ``steps`` steps of ``events``, in the order in which they are taken; none if there are none."""
     taken, rest = [], steps
     for event in events:
         if rest > 0:
             taken.append({**event, "count": min(rest, event["count"])})
             rest -= taken[-1]["count"]
-    if not taken:
-        return 0.0
+    return taken
+
+
+def divergence_of(events: Sequence[Mapping[str, Any]], steps: int, order: float) -> float:
+    """Divergence of the first ``steps`` steps of ``events``; inf where it is not finite, or has no Rényi accountant."""
+    taken = first_steps(events, steps)
+    return _divergence(json.dumps(taken, sort_keys=True), order) if taken else 0.0
+
+
+@lru_cache(maxsize=4096)
+def _divergence(events: str, order: float) -> float:
     try:
-        return accounting.rdp(taken, order)
-    except Unverified:  # the fold has parsed them: what is left is a divergence that is not finite
+        return accounting.rdp(json.loads(events), order)
+    except Unverified:  # the fold has parsed them: what is left is a divergence that is not finite, or not to be had
         return math.inf
 
 

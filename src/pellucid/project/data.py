@@ -14,7 +14,7 @@ from pellucid.access import Decision, Resource, readers, require
 from pellucid.errors import BadFile, Denied, Misuse, NotAdopted, PellucidError, Tampered
 from pellucid.keys import identity_name
 from pellucid.log.entries import Entry
-from pellucid.privacy import Ledger, check_new_budget, order_for
+from pellucid.privacy import Ledger, order_for
 from pellucid.project.people import role_key, schema_key
 from pellucid.project.project import Project, unknown
 from pellucid.schema import Schema
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pellucid.vault import Group, Manifest
 
-__all__ = ["Sealed", "dataset", "datasets", "export", "ledger", "read", "require_readable", "seal", "set_budget"]
+__all__ = ["Sealed", "dataset", "datasets", "export", "ledger", "read", "require_readable", "seal"]
 
 TAG = "__tag__"
 
@@ -61,7 +61,14 @@ def _vault() -> Any:
     return vault
 
 
-def seal(project: Project, name: str, data: pd.DataFrame | pa.Table | Path | str, schema: Schema | Path | str) -> str:
+def seal(
+    project: Project,
+    name: str,
+    data: pd.DataFrame | pa.Table | Path | str,
+    schema: Schema | Path | str,
+    *,
+    parents: Sequence[str] = (),
+) -> str:
     """Check the data against its declared schema, decide, encrypt column group by column group, sign, record.
 
     Args:
@@ -69,6 +76,8 @@ def seal(project: Project, name: str, data: pd.DataFrame | pa.Table | Path | str
         name: The data set's name.
         data: A frame, an Arrow table, or a CSV or Parquet file.
         schema: The schema or its file. An owner who seals adopts it; anyone else needs it adopted before.
+        parents: Sealed data sets of whose people this one is made, ``name`` or ``name@version``: they share what is
+            spent on any of them. Earlier versions of its own need no mention.
 
     Returns:
         ``name@version``.
@@ -80,6 +89,7 @@ def seal(project: Project, name: str, data: pd.DataFrame | pa.Table | Path | str
         Denied: Who acts may not seal.
     """
     identity_name(name)
+    origins = [dataset(project, parent) for parent in parents]
     parsed = schema if isinstance(schema, Schema) else Schema.read(Path(schema))
     vault = _vault()
     table = vault.check_table(vault.read_source(Path(data)) if isinstance(data, str | Path) else data, parsed)
@@ -104,6 +114,9 @@ def seal(project: Project, name: str, data: pd.DataFrame | pa.Table | Path | str
             signer=project.identity.signing,
         )
         project.record("seal", dataset=name, version=version, manifest_sha256=sha256, schema_sha256=parsed.digest)
+        if origins:
+            made_of = [{"dataset": origin.name, "version": origin.version} for origin in origins]
+            project.record("lineage", dataset=name, version=version, parents=made_of)
     if parsed.budget is not None and ledger(project, name).budget is None:
         _record_budget(project, name, parsed.budget.epsilon, parsed.budget.delta)
     return f"{name}@{version}"
@@ -299,19 +312,6 @@ def ledger(project: Project, name: str) -> Ledger:
     if plain not in known:
         raise unknown("data set", name, known, "pellucid data list shows what is sealed")
     return Ledger.fold(project.counted(), plain)
-
-
-def set_budget(project: Project, name: str, epsilon: float, delta: float) -> None:
-    """Set what everything ever done with the data may cost together.
-
-    Raises:
-        BadPlan: Not a budget, or below what is spent already.
-        Denied: Who acts may not.
-    """
-    sealed = dataset(project, name)
-    check_new_budget(ledger(project, name), epsilon, delta, units=sealed.schema.units)
-    project.decide("budget", sealed.resource())
-    _record_budget(project, sealed.name, epsilon, delta)
 
 
 def _record_budget(project: Project, name: str, epsilon: float, delta: float) -> None:

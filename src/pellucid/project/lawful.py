@@ -21,6 +21,7 @@ _MAKES: Final = frozenset({"dataset", "training", "privacy", "provenance", "tuni
 _MAKERS: Final = frozenset({"owner", "scientist"})
 _KEEPERS: Final = frozenset({"owner", "steward"})
 SIGNERS: Final = frozenset({"owner", "steward", "scientist", "auditor"})
+_MEMBER: Final = frozenset({"plan", "events", "epsilon", "delta", "purpose"})  # of a pre-registered set
 TRUST: Final = frozenset({"genesis", "role-key", "grant", "revoke", "adopt"})
 
 
@@ -34,6 +35,7 @@ class Standing:
         self._sealed: set[tuple[str, int]] = set()
         self._reserved: dict[str, tuple[str, int]] = {}
         self._settled: set[str] = set()
+        self._registered: set[str] = set()
         self._runs: dict[str, str] = {}
         self.size = 0
         self.counted: list[Entry] = []
@@ -97,8 +99,16 @@ class Standing:
             return self._evidence(entry, roles)
         if entry.kind == "decision":
             return None
-        if entry.kind == "budget":
+        if entry.kind in ("budget", "purpose-budget"):
             return None if roles & _KEEPERS else "budgets are set by owner or steward"
+        if entry.kind == "register":
+            return self._register(body, roles)
+        if entry.kind == "halt":
+            if not roles & _KEEPERS:
+                return "runs are halted by owner or steward"
+            return None if body["reservation"] in self._reserved else "there is no such reservation"
+        if entry.kind == "lineage":
+            return self._lineage(body, roles)
         if entry.kind == "seal":
             return self._seal(body, roles)
         if entry.kind == "reserve":
@@ -116,6 +126,22 @@ class Standing:
         if body["schema_sha256"] not in self._adopted.get(f"schema/{body['dataset']}", ()):
             return "no owner adopted this schema"
         return None
+
+    def _register(self, body: Any, roles: frozenset[str]) -> str | None:
+        if not roles & _MAKERS:
+            return "plans are registered by owner or scientist"
+        if body["registration"] in self._registered:
+            return "this registration exists already"
+        members = body["plans"]
+        if not isinstance(members, list) or not members or any(set(member) != _MEMBER for member in members):
+            return "a registration is a list of plans"
+        return None
+
+    def _lineage(self, body: Any, roles: frozenset[str]) -> str | None:
+        if not roles & _KEEPERS:
+            return "where data comes from is said by owner or steward"
+        known = [(body["dataset"], body["version"]), *((p["dataset"], p["version"]) for p in body["parents"])]
+        return None if all(version in self._sealed for version in known) else "this version was never sealed"
 
     def _settle(self, entry: Entry) -> str | None:
         body: Any = entry.body
@@ -161,6 +187,8 @@ class Standing:
             planned = sum(int(event["count"]) for event in body["events"])
             self._reserved[body["reservation"]] = (entry.signer.line, planned)
             self._runs[body["run"]] = entry.signer.line
+        elif entry.kind == "register":
+            self._registered.add(body["registration"])
         elif entry.kind == "settle":
             self._settled.add(body["reservation"])
 

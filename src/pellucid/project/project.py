@@ -287,14 +287,16 @@ class Project:
         if any(entry.kind in TRUST for entry in new):
             Membership.fold([*before, *new], self._owner)
         self._standing.require(new)
-        touched = {entry.body["dataset"] for entry in new if entry.kind in ("budget", "reserve")}
+        spending = ("budget", "purpose-budget", "reserve", "register", "lineage")
+        touched = {entry.body["dataset"] for entry in new if entry.kind in spending}
         if any(entry.kind == "settle" for entry in new):
             touched |= {entry.body["dataset"] for entry in counted if entry.kind == "reserve"}
         if touched:
-            from pellucid.privacy import Ledger
+            from pellucid.privacy import Ledger, purposes_with_budgets
 
             for name in sorted(touched):
-                Ledger.fold([*counted, *new], name)
+                for purpose in (None, *purposes_with_budgets([*counted, *new], name)):
+                    Ledger.fold([*counted, *new], name, purpose)
 
     def record(self, kind: str, **fields: Any) -> int:
         """Append one signed record; returns its index."""
@@ -367,11 +369,18 @@ class Project:
 
     # -- the stages ---------------------------------------------------------------------------------------------------
 
-    def seal(self, name: str, data: pd.DataFrame | pa.Table | Path | str, *, schema: Schema | Path | str) -> str:
+    def seal(
+        self,
+        name: str,
+        data: pd.DataFrame | pa.Table | Path | str,
+        *,
+        schema: Schema | Path | str,
+        parents: Sequence[str] = (),
+    ) -> str:
         """Seal a data set; returns ``name@version``. See :func:`pellucid.project.data.seal`."""
         from pellucid.project.data import seal
 
-        return seal(self, name, data, schema)
+        return seal(self, name, data, schema, parents=parents)
 
     def read(self, name: str, columns: Sequence[str], *, purpose: str) -> pa.Table:
         """Decrypt columns that whoever acts may read. See :func:`pellucid.project.data.read`."""

@@ -9,7 +9,8 @@ from typing import TextIO
 
 from pellucid.errors import BudgetExceeded
 from pellucid.log.entries import Entry, seal_record
-from pellucid.privacy import Ledger, LedgerPlan
+from pellucid.privacy import Ledger, LedgerPlan, ledgers_of
+from pellucid.project.budgets import alert
 from pellucid.project.project import Project
 from pellucid.project.reservations import clear, lock, unlock
 
@@ -52,6 +53,9 @@ def reserve(
 ) -> Reservation:
     """Write the whole plan into the ledger of ``dataset``.
 
+    It has to fit every budget it counts against: the data set's, that of the purpose, and those of data sets that share
+    people with it.
+
     Args:
         project: Where.
         dataset: Its name, without version.
@@ -68,13 +72,14 @@ def reserve(
     try:
         with project.writing() as writer:
             entries = project.counted()
-            ledger = Ledger.fold(entries, dataset)
-            try:
-                ledger.admit(plan)
-            except BudgetExceeded as error:
-                if fitting is not None and ledger.budget is not None:
-                    error.fix = fitting(ledger)
-                raise
+            affected = ledgers_of(entries, dataset, purpose)
+            for ledger in affected:
+                try:
+                    ledger.admit(plan, purpose)
+                except BudgetExceeded as error:
+                    if fitting is not None and ledger.budget is not None:
+                        error.fix = fitting(ledger)
+                    raise
             label = f"{name}@{_next_version(entries, name)}"
             fields = {
                 "reservation": reservation,
@@ -90,6 +95,7 @@ def reserve(
     except BaseException:
         unlock(project, reservation, held)
         raise
+    alert(project, affected)
     return Reservation(project, reservation, label, index, held)
 
 

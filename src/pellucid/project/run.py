@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from pellucid.errors import BadPlan, Misuse, PellucidError
+from pellucid.errors import Misuse, PellucidError
 from pellucid.evidence import Subject
 from pellucid.keys import identity_name
-from pellucid.privacy import AnyPlan, BoostPlan, Plan, accounting
+from pellucid.privacy import AnyPlan, BoostPlan, Plan
 from pellucid.project import data
+from pellucid.project.budgets import check_plan
+from pellucid.project.gate import Gate
 from pellucid.project.interrupts import Interrupts
 from pellucid.project.keeping import Keeper, check_every
 from pellucid.project.loading import Loaded, require_unit
@@ -99,6 +101,8 @@ class Run:
         self._workers: Workers | None = None
         self._module: torch.nn.Module | None = None
         self._settled = False
+        self._gate: Gate | None = None
+        self._halt: Callable[[str], None] | None = None
 
     def __repr__(self) -> str:
         return f"Run({self.label!r})"
@@ -163,20 +167,8 @@ class Run:
         from pellucid.train import load_factory
 
         sealed = data.dataset(self.project, self._data_name)
-        if self.plan.units != sealed.schema.units:
-            raise BadPlan(
-                f"the plan counts {self.plan.units} people and the data set declares {sealed.schema.units}",
-                where="plan.units",
-                fix=f"calibrate the plan with units={sealed.schema.units}",
-            )
+        check_plan(self.plan, sealed.schema.units)
         require_unit(self.plan, sealed)
-        cost = accounting.epsilon(self.plan.events, self.plan.delta)
-        if self.plan.epsilon < cost:
-            raise BadPlan(
-                f"the plan claims epsilon {self.plan.epsilon:g} and its events cost {cost:g}",
-                where="plan.epsilon",
-                fix="make the plan with Plan.calibrate or Plan.of",
-            )
         self.encoding = Encoding.of(sealed.schema, self._features)
         if len(self.encoding.classes) < 2:
             raise Misuse("training needs a target with classes", fix="declare a category or a boolean as the target")
@@ -298,7 +290,9 @@ class Run:
             x, y, people = x[own], y[own], None if people is None else people[own]
         options = {"loss": loss, "reduction": reduction, "memory": memory, "augment": augment, "people": people}
         private = self._make_private(model, optimizer, x, y, options)
-        self._model, wrapped, self._session = private
+        self._model, wrapped, batches = private
+        self._session, self._halt = batches, batches.halt
+        self._gate = Gate(self.project, self._reservation) if self._workers is None else None
         self._ended = self.steps_taken
         self._keeper = Keeper(
             folder(self.project, self._reservation),
@@ -399,7 +393,16 @@ class Run:
             self._keeper.after(step)
         if self._on_step is not None:
             self._on_step(step, self.plan.steps)
+        self._look(step)
         self._interrupts.between()
+
+    def _look(self, step: int) -> None:
+        """End the loop after this step if a steward ended the run. Workers go on together, and so do not look."""
+        why = self._gate.ended() if self._gate is not None else None
+        if why is not None and self._halt is not None:
+            self._halt(why)
+            self._gate = None
+            tell(f"{self.label} ends after {step} of {self.plan.steps} steps: {why}; its model is kept")
 
     def keep(self, name: str, thing: Any) -> None:
         """Put something else into the checkpoints; in a resumed run, it goes on from where it was.
@@ -454,7 +457,7 @@ class Run:
             [
                 dataset_evidence(self.sealed),
                 training,
-                privacy_evidence(self.plan, subject, self.sealed.schema),
+                privacy_evidence(self.plan, subject, self.sealed.schema, taken=self.steps_taken),
                 provenance,
                 *(unsafe_evidence(door, subject) for door in dict.fromkeys(self._doors)),
             ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from pellucid.evidence import Evidence, Subject
 from pellucid.log.entries import Entry
 from pellucid.privacy import BoostPlan, Ledger, TuningPlan, accounting
+from pellucid.privacy.spending import first_steps
 from pellucid.project import data
 from pellucid.project.project import stamp
 
@@ -137,8 +138,15 @@ def _method(plan: AnyPlan) -> str:
     return f"{name[plan.mechanism]}, Poisson sampling{of}, {plan.clipping.replace('_', ' ')} clipping"
 
 
-def privacy_evidence(plan: AnyPlan | TuningPlan, subject: Subject, schema: Schema) -> Evidence:
-    """What the model claims: the epsilon of the plan that was reserved, however many of its steps were taken."""
+def privacy_evidence(
+    plan: AnyPlan | TuningPlan, subject: Subject, schema: Schema, *, taken: int | None = None
+) -> Evidence:
+    """What the model claims: the epsilon of the plan that was reserved, however many of its steps were taken.
+
+    Of a run that was stopped after ``taken`` steps, the epsilon of these stands beside it as ``odometer``: no claim,
+    since who stopped may have looked, and no requirement can read it.
+    """
+    part = first_steps(plan.events, taken) if taken is not None and 0 < taken < plan.steps else []
     second = accounting.second_opinion(plan.events, plan.delta)
     rows: dict[str, Any] = {}
     if schema.unit != "row":
@@ -159,6 +167,7 @@ def privacy_evidence(plan: AnyPlan | TuningPlan, subject: Subject, schema: Schem
         "epsilon_at": accounting.epsilon_at(plan.events, plan.delta),
         "curve": [list(point) for point in accounting.curve(plan.events, plan.delta)],
         "events": plan.events,
+        **({"odometer": {"steps": taken, "epsilon": accounting.epsilon(part, plan.delta)}} if part else {}),
         **({"tuning": _tuning(plan)} if isinstance(plan, TuningPlan) else {}),
     }
     return Evidence("privacy", subject, values, stamp(accounting.how(plan.events)), "public")

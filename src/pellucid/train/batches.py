@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pellucid.errors import Misuse
+from pellucid.errors import BudgetExhausted, Misuse
 from pellucid.train.drawing import drawing
 from pellucid.train.inputs import leaves, mapped
 from pellucid.train.noise import Noise, SecureNoise
@@ -63,6 +63,7 @@ class Batches:
         self._drawn: int | None = None  # rows of the batch that waits for its step
         self._empty = False
         self._closed = False
+        self._halted: str | None = None
         self.drop: Callable[[], None] = lambda: None
 
     @property
@@ -106,8 +107,14 @@ class Batches:
                 fix="call optimizer.step() exactly once for each batch",
             )
         self._guard.check()
+        if self._halted is not None:
+            raise BudgetExhausted(self._halted, where="batches", fix="the run keeps its model and settles what it took")
         if self._closed or self.steps_taken >= self.steps:
-            raise StopIteration
+            raise BudgetExhausted(
+                f"the run is over after {self.steps_taken} of {self.steps} steps",
+                where="batches",
+                fix="take a new run with a plan of its own for further steps",
+            )
         index, counts = self._drawing.draw(self.steps_taken), None
         self.drop()
         self._empty = len(index) == 0
@@ -125,6 +132,11 @@ class Batches:
         self._recorder.expect(x, counts)
         self._drawn = len(leaves(x)[0])
         return x, y
+
+    def halt(self, why: str) -> None:
+        """No further batch, for a reason that is not the plan's end: a loop over batches ends after this step."""
+        with self.lock:
+            self._halted = why
 
     def close(self) -> None:
         """End the run: no further batch, no further step.
