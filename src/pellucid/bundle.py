@@ -88,7 +88,7 @@ class Bundle:
             Unverified: A bundle of another version.
         """
         if len(data) > MAX_BYTES:
-            raise Tampered(f"a bundle of more than {MAX_BYTES >> 20} MiB is not accepted", where=where)
+            raise _too_large(where)
         document = parse_canonical(data, where=where)
         if not isinstance(document, dict) or "format" not in document:
             raise Tampered("not a bundle", where=where)
@@ -154,11 +154,18 @@ def read(path: Path | str) -> Bundle:
     path = Path(path)
     try:
         _require_regular(path)
+        if path.stat().st_size > MAX_BYTES:
+            raise _too_large(str(path))
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)  # no more, even of a file that grows while it is read
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise BadFile("there is no such bundle", where=str(path)) from error
     return Bundle.from_bytes(data, where=str(path))
+
+
+def _too_large(where: str) -> Tampered:
+    fix = "a bundle holds evidence; weights and data stay beside it"
+    return Tampered(f"a bundle of more than {MAX_BYTES >> 20} MiB is not accepted", where=where, fix=fix)
 
 
 def build(log: Log, subject: Subject, evidence: Iterable[int], grants: Iterable[int]) -> Bundle:

@@ -108,8 +108,7 @@ def epsilons() -> tuple[float, float]:
     return epsilon([EVENT], 1e-5, "pld"), epsilon([EVENT], 1e-5, "rdp")
 
 
-@pytest.fixture(scope="session")
-def good_values(epsilons: tuple[float, float]) -> dict[str, dict[str, Any]]:
+def evidence_values(epsilons: tuple[float, float]) -> dict[str, dict[str, Any]]:
     """Evidence of a model that meets the shipped policy, its privacy claim true."""
     pld, rdp = epsilons
     estimate = {"value": 0.9, "low": 0.89, "high": 0.91, "n": 9600}
@@ -159,6 +158,11 @@ def good_values(epsilons: tuple[float, float]) -> dict[str, dict[str, Any]]:
         "explanation": {"method": "integrated_gradients", "importance": {"age": small}, "completeness_gap": 0.001},
         "attack": {"epsilon_lower": 0.01},
     }
+
+
+@pytest.fixture(scope="session")
+def good_values(epsilons: tuple[float, float]) -> dict[str, dict[str, Any]]:
+    return evidence_values(epsilons)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,199 @@ def test_two_formats_on_standard_output_are_a_misuse(pellucid: Any, corridor: An
 def test_an_error_of_check_is_a_document_with_o_json_too(pellucid: Any, corridor: Any) -> None:
     ran = pellucid("check", corridor.bundle, "--policy", corridor.policy("invalid"), "-o", "json")
     assert (ran.code, ran.json["exit"]) == (2, 2)
+
+
+# -- outputs, environments, explanations ------------------------------------------------------------------------------
+
+
+def test_all_formats_in_one_call(pellucid: Any, corridor: Any, tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in ("json", "sarif", "junit", "markdown", "text")}
+    words = ("check", corridor.bundle, "--policy", corridor.policy("not-met"), "--key", corridor.key)
+    ran = pellucid(*words, "-o", "github", *[word for name, file in files.items() for word in ("-o", f"{name}={file}")])
+    assert ran.code == 1
+    assert ran.out.startswith("::error ")
+    assert ran.out.rstrip().endswith("verdict: FAIL (exit 1): a requirement is not met")
+    assert all(file.stat().st_size for file in files.values())
+
+
+def test_the_summary_of_a_github_step_is_added_to(
+    pellucid: Any, corridor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    words = ("check", corridor.bundle, "--policy", corridor.policy("met"), "--key", corridor.key)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    assert pellucid(*words, "-o", f"markdown={summary}").code == 0
+    assert summary.read_text().startswith("before\n## ")
+    other = tmp_path / "other.md"
+    other.write_text("before\n")
+    assert pellucid(*words, "-o", f"markdown={other}").code == 0
+    assert other.read_text().startswith("## ")
+
+
+def test_a_folder_that_is_not_there_is_2(pellucid: Any, corridor: Any, tmp_path: Path) -> None:
+    words = ("check", corridor.bundle, "--policy", corridor.policy("met"), "--key", corridor.key)
+    ran = pellucid(*words, "-o", f"sarif={tmp_path / 'none' / 'x.sarif'}")
+    assert ran.code == 2
+    assert "x.sarif" in ran.err
+
+
+def test_a_broken_policy_is_an_annotation_too(pellucid: Any, corridor: Any) -> None:
+    words = ("check", corridor.bundle, "--policy", corridor.policy("invalid"), "--key", corridor.key)
+    ran = pellucid(*words, "-o", "github")
+    assert ran.code == 2
+    assert ran.out.startswith("::error title=pellucid")
+    assert "did you mean" in ran.out
+
+
+@pytest.fixture
+def by_environment(tmp_path: Path) -> Path:
+    path = tmp_path / "release.toml"
+    path.write_text(
+        "[parameters]\nepsilon = 9.0\n[environment.production]\nepsilon = 0.1\n"
+        "[[require]]\nid = 'privacy.epsilon'\nthat = 'privacy.epsilon <= parameters.epsilon'\nbecause = 'b'\n"
+        "clause = 'Art. 25'\nfix = 'train with less'\n"
+    )
+    return path
+
+
+def test_env_chooses_the_parameters(pellucid: Any, corridor: Any, by_environment: Path) -> None:
+    words = ("check", corridor.bundle, "--policy", by_environment, "--key", corridor.key)
+    assert pellucid(*words).code == 0
+    ran = pellucid(*words, "--env", "production")
+    assert ran.code == 1
+    assert "environment production" in ran.out
+    assert pellucid(*words, "--env", "production", "--json").json["policy"]["environment"] == "production"
+    ran = pellucid(*words, "--env", "prod")
+    assert ran.code == 2
+    assert 'no environment "prod"' in ran.err
+
+
+def test_explain_says_what_is_asked_and_with_a_bundle_what_would_pass(
+    pellucid: Any, corridor: Any, by_environment: Path
+) -> None:
+    words = ("check", "explain", "privacy.epsilon")
+    alone = pellucid(*words, "--policy", by_environment, "--env", "production")
+    assert alone.code == 0
+    for part in ("Art. 25", "parameters.epsilon = 0.1", "pellucid train leaves it", "release.toml, line 7"):
+        assert part in " ".join(alone.out.split())
+    told = (*words, corridor.bundle, "--policy", by_environment, "--env", "production", "--key", corridor.key)
+    ran = pellucid(*told)
+    assert ran.code == 0
+    flat = " ".join(ran.out.split())
+    assert "status FAIL for risk@1" in flat
+    assert "change privacy.epsilon at most 0.1, and it is " in flat
+    assert "signed by ana" in flat
+    assert max(map(len, ran.out.splitlines())) <= 80
+    document = pellucid(*told, "--json").json
+    assert document["rule"]["line"] == 7
+    assert document["comparisons"][0]["slack"] < 0
+    assert document["evidence"][0]["signer"] == "ana"
+
+
+def test_explain_of_what_was_not_measured_names_the_verb(pellucid: Any, corridor: Any, tmp_path: Path) -> None:
+    policy = tmp_path / "p.toml"
+    policy.write_text("[[require]]\nid = 'r'\nthat = \"review.verdict == 'approve'\"\nbecause = 'b'\n")
+    ran = pellucid("check", "explain", "r", corridor.bundle, "--policy", policy, "--key", corridor.key)
+    assert "`pellucid review` leaves evidence of kind review" in " ".join(ran.out.split())
+
+
+def test_explain_of_an_unknown_requirement_names_the_nearest(pellucid: Any, by_environment: Path) -> None:
+    ran = pellucid("check", "explain", "privacy.epsilom", "--policy", by_environment)
+    assert ran.code == 2
+    assert 'did you mean "privacy.epsilon"' in ran.err
+
+
+def test_a_model_may_be_called_explain(pellucid: Any, corridor: Any) -> None:
+    ran = pellucid("check", "explain", "--project", corridor.root)
+    assert ran.code == 2
+    assert 'no model "explain"' in ran.err
+
+
+def test_shipped_policies_have_names(pellucid: Any, corridor: Any) -> None:
+    for name in ("baseline", "gdpr-high-risk", "bank", "research"):
+        assert pellucid("check", "--lint", "--test", "--policy", name).code == 0
+    assert pellucid("check", corridor.bundle, "--policy", "baseline", "--key", corridor.key).code == 0
+    ran = pellucid("check", "--lint", "--policy", "gdpr-hihg-risk")
+    assert ran.code == 2
+    assert 'did you mean "gdpr-high-risk"' in ran.err
+
+
+def test_lint_and_test_of_a_project_s_policy(pellucid: Any, fresh: Any) -> None:
+    here = ("--project", fresh.root)
+    assert pellucid("check", "--lint", "--test", *here).code == 0
+    release = fresh.root / "policies" / "release.toml"
+    release.write_text(release.read_text().replace("evaluation.auc.low >= 0.85", "evaluation.auc.value >= 0.80"))
+    ran = pellucid("check", "--lint", "--test", *here)
+    assert ran.code == 1
+    assert "the middle of an interval" in ran.out
+    assert "FAIL  a lucky middle is not enough: evaluation.auc is pass and not fail" in ran.out
+    document = pellucid("check", "--lint", "--test", *here, "--json").json
+    assert set(document) == {"remarks", "cases", "failures"}
+    assert pellucid("check", "risk", "--lint", *here).code == 2
+
+
+def test_a_baseline_and_a_diff_of_the_same_bundle(pellucid: Any, corridor: Any) -> None:
+    words = ("check", corridor.bundle, "--policy", corridor.policy("not-met"), "--key", corridor.key)
+    ran = pellucid(*words, "--baseline", corridor.bundle, "--diff", corridor.bundle, "--json")
+    assert ran.code == 0
+    assert ran.json["baseline"] == {"model": "risk@1", "known": ["privacy.epsilon"]}
+    assert ran.json["changes"] == []
+    text = pellucid(*words, "--baseline", corridor.bundle).out
+    assert "nothing is worse than in risk@1; 1 known failures remain" in " ".join(text.split())
+
+
+# -- bad input --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[[require]]\nid = \n", "p.toml: not TOML: Invalid value (at line 2, column 6)"),
+        ("[[require]]\nid = 'a'\nbecause = 'b'\nthat = 'privacy.epsilon <= <= 3'\n", "p.toml, line 4, column 28"),
+        ("[[require]]\nid = 'a'\nbecause = 'b'\nthat = 'privacyy.epsilon <= 3'\n", 'did you mean "privacy"'),
+        ("[[require]]\nid = 'a'\nbecause = 'b'\nthat = 'privacy.epsilon == \"a\"'\n", "compared with a text"),
+        ("[[require]]\nid = 'a'\nbecause = 'b'\nthat = 'privacy.epsilon / 0 > 1'\n", "a division by zero"),
+        ("include = ['p.toml']\n", "the policy includes itself: p.toml → p.toml"),
+    ],
+)
+def test_a_bad_policy_is_2_and_says_where(pellucid: Any, corridor: Any, tmp_path: Path, text: str, says: str) -> None:
+    policy = tmp_path / "p.toml"
+    policy.write_text(text)
+    ran = pellucid("check", corridor.bundle, "--policy", policy, "--key", corridor.key)
+    assert ran.code == 2
+    assert says in ran.err
+
+
+def test_an_unknown_field_is_unmeasured_and_the_nearest_is_named(pellucid: Any, corridor: Any, tmp_path: Path) -> None:
+    policy = tmp_path / "p.toml"
+    policy.write_text("[[require]]\nid = 'a'\nbecause = 'b'\nthat = 'privacy.epsilom <= 3'\n")
+    ran = pellucid("check", corridor.bundle, "--policy", policy, "--key", corridor.key)
+    assert ran.code == 3
+    assert 'did you mean "epsilon"' in ran.out
+
+
+def test_a_bundle_of_a_later_format_is_3_and_says_what_is_read(pellucid: Any, corridor: Any, tmp_path: Path) -> None:
+    later = tmp_path / "bundle.json"
+    later.write_bytes(corridor.bundle.read_bytes().replace(b"pellucid/bundle@1", b"pellucid/bundle@9"))
+    ran = pellucid("check", later, "--policy", corridor.policy("met"), "--key", corridor.key)
+    assert ran.code == 3
+    assert "pellucid/bundle@9" in ran.out
+
+
+def test_a_bundle_of_200_mb_is_refused_before_it_is_read(pellucid: Any, corridor: Any, tmp_path: Path) -> None:
+    large = tmp_path / "bundle.json"
+    with large.open("wb") as file:
+        file.truncate(200 << 20)
+    words = ("check", large, "--policy", corridor.policy("met"), "--key", corridor.key)
+    pellucid(*words)  # whatever is imported is there
+    tracemalloc.start()
+    ran = pellucid(*words)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert ran.code == 3
+    assert "a bundle of more than 64 MiB is not accepted" in " ".join(ran.out.split())
+    assert peak < 4 << 20
 
 
 def test_verify_names_its_checks_and_both_epsilons(pellucid: Any, corridor: Any) -> None:
