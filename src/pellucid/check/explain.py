@@ -10,7 +10,7 @@ from pellucid.check.policy import ReleasePolicy
 from pellucid.check.requirements import Requirement
 from pellucid.check.results import CheckResult
 from pellucid.check.rules import LEFT_BY
-from pellucid.check.text import estimated, figure, origin, shown, stands, wrapped
+from pellucid.check.text import estimated, figure, near, origin, shown, stands, wrapped
 from pellucid.errors import UnknownName, nearest
 from pellucid.evidence import Finding
 
@@ -82,7 +82,7 @@ def render_explanation(policy: ReleasePolicy, name: str, result: CheckResult | N
         ("because", said["because"]),
         ("clause", said["clause"]),
         ("for", said["applies_to"]),
-        ("rule", f"{requirement.file}, line {requirement.line}"),
+        ("rule", f"{near(requirement.file)}, line {requirement.line}"),
         ("reads", ", ".join(said["paths"])),
     ]
     facts += [("with", f"parameters.{each} = {shown(value)}") for each, value in said["parameters"].items()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from pellucid.check.text import WORDS, origin, plain, shown, stands
+from pellucid.check.text import WORDS, near, origin, plain, shown, stands
 
 if TYPE_CHECKING:
     from pellucid.check.results import CheckResult
@@ -76,7 +76,7 @@ def _details(result: CheckResult, finding: Finding) -> str:
     lines.append(f"- that {escaped(finding.that)}\n- because {escaped(finding.because)}\n")
     if requirement is not None:
         lines.append(f"- clause {escaped(requirement.clause)}\n" if requirement.clause else "")
-        lines.append(f"- rule {escaped(requirement.file)}, line {requirement.line}\n")
+        lines.append(f"- rule {escaped(near(requirement.file))}, line {requirement.line}\n")
     sources = [f"{each.kind}, log entry {each.index} by {each.signer}" for each in origin(result, finding.id)]
     lines.append(f"- evidence {escaped('; '.join(sources))}\n" if sources else "")
     return "".join(lines) + "\n</details>\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pellucid.evidence import Finding
@@ -20,6 +21,7 @@ __all__ = [
     "WORDS",
     "estimated",
     "figure",
+    "near",
     "origin",
     "plain",
     "render_text",
@@ -64,7 +66,7 @@ def render_text(result: CheckResult) -> str:
     lines += ["", *wrapped(f"{', '.join(tally)}; policy sha256 {result.policy.sha256[:16]}…{chosen}", 0)]
     word = WORDS[result.verdict]
     if result.verdict == "pass" and result.known:
-        word = f"nothing is worse than in {result.against}; {len(result.known)} known failures remain"
+        word = f"nothing is worse than in {result.against}; failures that it has too: {len(result.known)}"
     lines += wrapped(f"verdict: {result.verdict.upper()} (exit {result.exit}): {word}", 0)
     return "\n".join(lines) + "\n"
 
@@ -130,6 +132,12 @@ def origin(result: CheckResult, name: str) -> list[Source]:
     return [result.sources[kind] for kind in kinds if kind in result.sources]
 
 
+def near(file: str) -> str:
+    """A file as seen from the folder the check runs in, if it lies below; else as it is."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else file
+
+
 def wrapped(text: str, indent: int) -> list[str]:
     """Lines of at most :data:`WIDTH` columns; what follows the first hangs under the second column."""
     hang = " " * (_COLUMN if indent == 0 else indent + 2)
@@ -164,7 +172,7 @@ def _finding(result: CheckResult, finding: Finding) -> list[str]:
             lines += wrapped(f"clause {requirement.clause}", _COLUMN)
         found = [f"{each.kind}, log entry {each.index} by {each.signer}" for each in origin(result, finding.id)]
         lines += wrapped(f"evidence {'; '.join(found)}", _COLUMN) if found else []
-        lines += wrapped(f"rule {requirement.file}:{requirement.line}", _COLUMN)
+        lines += wrapped(f"rule {near(requirement.file)}:{requirement.line}", _COLUMN)
     return lines + (wrapped(f"→ {finding.fix}", _COLUMN) if finding.fix else [])
 
 
