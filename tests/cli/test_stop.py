@@ -51,6 +51,43 @@ def test_ctrl_c_while_training_settles_and_is_130(pellucid: Any, fresh: Any, tmp
     assert pellucid("verify", *here).code == 0
 
 
+def test_ctrl_c_while_tuning_releases_nothing_and_it_can_go_on(pellucid: Any, fresh: Any, tmp_path: Path) -> None:
+    recipe, space = tmp_path / "long.toml", tmp_path / "space.toml"
+    text = (fresh.files / "recipe.toml").read_text()
+    recipe.write_text(text.replace("epochs = 5", "epochs = 2000").replace("batch = 256", "batch = 32"))
+    space.write_text("[tune]\ntrials = 50\n[space]\ntrain.clip = [0.5, 1.0]\n")
+    env = {**os.environ, "PELLUCID_PASSPHRASE": "glass-all-the-way-down"}
+    words = ["tune", "best", "--data", "applicants", "--purpose", "credit scoring", "--recipe", str(recipe)]
+    here = ["--project", str(fresh.root), "--as", "ana"]
+    tuning = subprocess.Popen(
+        [sys.executable, "-m", "pellucid", *words, "--space", str(space), *here, "--json"],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert tuning.stderr is not None
+        said = tuning.stderr.readline()  # said when the state is kept and the first trial begins
+        assert "stays hidden" in said
+        tuning.send_signal(signal.SIGINT)
+        out, err = tuning.communicate(timeout=60)
+    finally:
+        if tuning.poll() is None:
+            tuning.kill()
+            tuning.communicate()
+    assert tuning.returncode == 130
+    assert json.loads(out)["exit"] == 130
+    assert "Traceback" not in err
+    assert "tune best@1 --resume" in err
+    (run,) = [
+        each for each in pellucid("budget", "applicants", *here, "--json").json["runs"] if each["run"] == "best@1"
+    ]
+    assert run["status"] == "reserved"
+    assert pellucid("tune", "best", "--abandon", *here).code == 0
+    assert pellucid("verify", *here).code == 0
+
+
 def test_the_passphrase_is_not_in_the_process_list(fresh: Any) -> None:
     env = {**os.environ, "PELLUCID_PASSPHRASE": "glass-all-the-way-down"}
     verb = subprocess.Popen(

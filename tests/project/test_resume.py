@@ -67,6 +67,7 @@ def in_a_child(act: Callable[[], object]) -> int:
     pid = os.fork()
     if pid == 0:
         try:
+            torch.set_num_threads(1)  # threads that OpenMP had before the fork are gone, and it would wait for them
             act()
         finally:
             os._exit(0)

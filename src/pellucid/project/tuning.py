@@ -30,6 +30,7 @@ from pellucid.project.project import Project, entry_time, now, stamp
 from pellucid.project.recipe import Outcome
 from pellucid.project.reservations import folder, relock
 from pellucid.project.reserving import Reservation, reserve
+from pellucid.project.run import together
 from pellucid.project.scoring import METRICS, noise_for, private_score, public_score
 from pellucid.project.statements import dataset_evidence, privacy_evidence, provenance_evidence, training_evidence
 from pellucid.schema import Encoding
@@ -136,6 +137,8 @@ def tune(
         Refused: There is no model at the end.
     """
     identity_name(name)
+    if together() is not None:
+        raise Misuse("a tuning is done by one process", where="tune", fix="start it without torchrun")
     asked, scored = _register(
         project, space, trials, data, purpose, recipe, distribution, score, score_noise, public, hold
     )
