@@ -133,6 +133,18 @@ def test_without_an_odometer_only_the_plan_is_shown(clock: Clock, capsys: pytest
     assert "  epsilon 1.50 planned; about 1.7 examples/s\n" in capsys.readouterr().err
 
 
+def test_where_every_step_goes_over_everybody_the_pace_is_one_of_steps(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with console.progress("work") as shown:
+        shown.begin(Facts(100, None, 1.5, lambda _: None))
+        run_through(clock, shown, range(1, 4), 9, 0.1)
+        run_through(clock, shown, range(4, 9), 9, 1.0)
+    told = capsys.readouterr().err
+    assert "steps/s" in told
+    assert "examples/s" not in told
+
+
 def test_the_pace_is_that_of_this_run_also_when_it_goes_on_from_a_checkpoint(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:

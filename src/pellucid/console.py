@@ -114,13 +114,14 @@ class Facts:
 
     Attributes:
         epochs: Of the plan.
-        batch: Expected batch; the size of a sample is private.
+        batch: Expected batch; the size of a sample is private. None where every step goes over everybody, as boosting
+            does by its sums: examples would say nothing of the work.
         epsilon: Of the plan.
         odometer: An upper bound on the epsilon of the steps taken, by their number; None where none is known.
     """
 
     epochs: float
-    batch: int
+    batch: int | None
     epsilon: float
     odometer: Callable[[int], float | None]
 
@@ -174,7 +175,8 @@ def _described(label: str, done: int, total: int, steps: int, seconds: float, fa
         spent = f"{planned} planned"
     else:
         spent = f"{_epsilon(so_far, less_than=planned)} of {planned} so far (odometer)"
-    rate = f"; about {_rate(pace * facts.batch)} examples/s" if steps else ""
+    done_a_second = f"{_rate(pace)} steps" if facts.batch is None else f"{_rate(pace * facts.batch)} examples"
+    rate = f"; about {done_a_second}/s" if steps else ""
     return [label + rest, f"  epsilon {spent}{rate}"]
 
 

@@ -109,7 +109,11 @@ def test_expectations_are_tested_beside_the_explanation(
     policy.write_text(rule)
     assert pellucid("check", "risk", "--policy", policy, *here, "--as", "kim").code == 1
     shown = pellucid(*words).out
-    assert "not met: age.falls" in shown
+    assert "not met: age.falls: share " in shown
+    assert shown.index("not met: age.falls") < shown.index("met: age.rises")  # what is to be looked at comes first
+    assert "increasing in age" in " ".join(shown.split())
+    told = [line for line in shown.splitlines() if not line.startswith("next:")]  # a command is not broken
+    assert max(map(len, told)) <= 80
 
 
 def test_a_wrong_file_of_expectations_is_2_before_anything_is_measured(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -106,7 +107,9 @@ def test_kernel_shap_takes_fields_as_wholes_and_the_mean_over_many_baselines(net
 @pytest.mark.slow
 def test_all_coalitions_at_once_are_what_shap_finds_row_by_row(net, x) -> None:
     """Second oracle: the library's own regression over all coalitions."""
-    from shap import KernelExplainer
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # importing it imports plotting libraries with deprecations of their own
+        from shap import KernelExplainer
 
     starts = torch.randn(3, 5, generator=torch.Generator().manual_seed(7))
     found = attribute(net, x[:3], Fields.single(5), method="kernel_shap", target=1, baseline=starts)
@@ -115,7 +118,8 @@ def test_all_coalitions_at_once_are_what_shap_finds_row_by_row(net, x) -> None:
         with torch.no_grad():
             return net(torch.tensor(rows, dtype=torch.float32))[:, 1].double().numpy()
 
-    theirs = KernelExplainer(asked, starts.numpy()).shap_values(x[:3].numpy(), nsamples=2**5, l1_reg=False, silent=True)
+    rows = x[:3].numpy()
+    theirs = KernelExplainer(asked, starts.numpy()).shap_values(rows, nsamples=2**5, l1_reg=False, silent=True)
     assert found.rows == pytest.approx(theirs, abs=1e-5)
 
 

@@ -408,6 +408,24 @@ def test_the_measured_share_and_drop_are_those_of_attribution_and_importance(hel
     assert drop == permute_columns(MODEL, held.x, held.y, ENCODING).columns["income"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "about", "says"),
+    [
+        ("bounded", {"column": "income", "at_most": 0.5}, ["share 0.", " to ", "income at most 0.5 by attribution"]),
+        ("monotone", {"column": "age", "direction": "decreasing"}, ["largest fall", "decreasing in age"]),
+        ("sign", {"column": "job", "category": "x", "is": "positive"}, ["effect ", "job = x is positive"]),
+        ("proxy", {"of": "gender", "at_most_auc": 0.7}, ["auc ", "auc of gender at most 0.7"]),
+    ],
+)
+def test_an_outcome_is_said_in_one_line_with_what_was_measured_and_what_was_asked(
+    held: HeldOut, kind: str, about: dict[str, Any], says: list[str]
+) -> None:
+    line = asked(MODEL, kind, held, **about).said()
+    assert "\n" not in line
+    for part in says:
+        assert part in line, line
+
+
 def test_a_share_by_shapley_is_that_of_the_values_and_does_not_depend_on_a_reference(held: HeldOut) -> None:
     found = asked(MODEL, "bounded", held, column="income", at_most=0.5, by="shapley")
     background = Background(held.x[-BACKGROUND:], public=False, source="held-out rows")

@@ -73,6 +73,17 @@ def test_rates_by_class_are_shares_of_the_people_with_that_label() -> None:
     assert found.by_class[0].low > found.by_class[1].high
 
 
+def test_classes_are_named_where_somebody_names_them_and_a_reader_is_warned_of_hard_cases() -> None:
+    p, _ = problem(800, 5, 0.1)
+    plain = find_label_errors(p, names(800), key=KEY)
+    assert all("name" not in each for each in plain.values()["classes"])
+    named = find_label_errors(p, names(800), key=KEY, classes=("<=50K", ">50K"))
+    assert [(each["class"], each["name"]) for each in named.values()["classes"]] == [(0, "<=50K"), (1, ">50K")]
+    assert "hard cases" in named.how()["reading"]
+    with pytest.raises(BadData, match="names do not fit"):
+        find_label_errors(p, names(800), key=KEY, classes=("only",))
+
+
 def test_confident_errors_equal_a_plain_loop() -> None:
     p, _ = problem(800, 5, 0.1)
     found = find_label_errors(p, names(800), key=KEY, threshold=0.95)

@@ -5,9 +5,15 @@ from __future__ import annotations
 import argparse
 import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from pellucid.cli.common import Verbs, common, formatter, next_step, open_project, print_json
 from pellucid.errors import Invalid
+
+if TYPE_CHECKING:
+    from pellucid.explain.outcomes import Outcome
+
+_WORST: Final = ("not met", "unmeasured", "met")
 
 
 def add(verbs: Verbs) -> None:
@@ -81,11 +87,12 @@ def _leave(
         trained = model.load(project, options.model, purpose=options.purpose)
         if outcome is not None:
             explaining.explained_class(trained, outcome)  # a wrong name is refused before anything is measured
-        status: dict[str, str] = {}
+        outcomes: tuple[Outcome, ...] = ()
         if expectations is not None:
             from pellucid.project.review import expect
 
-            status = {item.expectation.id: item.status for item in expect(trained, expectations).items}
+            outcomes = expect(trained, expectations).items
+        status: dict[str, str] = {item.expectation.id: item.status for item in outcomes}
         kinds = ["expectation"] if status else []
         for verb in verbs:
             kinds += trained.explain(outcome) if verb == "explain" else getattr(trained, verb)(**how)
@@ -99,9 +106,8 @@ def _leave(
             for kind, reason in trained.unmeasured.items():
                 said = f"{kind}: unmeasured: {reason}"
                 say(textwrap.fill(said, 80, initial_indent="  ", subsequent_indent="    "))
-            for word in ("met", "not met", "unmeasured"):
-                names = [name for name, found in status.items() if found == word]
-                if names:
-                    say(f"  {word}: {', '.join(names)}")
+            for item in sorted(outcomes, key=lambda each: _WORST.index(each.status)):
+                said = f"{item.status}: {item.expectation.id}: {item.said()}"
+                say(textwrap.fill(said, 80, initial_indent="  ", subsequent_indent="    "))
             next_step(options, "report", trained.subject.name)
     return 0

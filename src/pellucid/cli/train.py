@@ -80,7 +80,7 @@ def _train(options: argparse.Namespace, project: Project) -> int:
                 note(run.going_on())
             elif isinstance(plan, Plan) and plan.unit_rows > 1 and run.recipe is not None:
                 note(compared(plan, run.recipe.epsilon, run.sealed.schema.rows))
-            shown.begin(Facts(plan.epochs, plan.batch, plan.epsilon, odometer(plan)))
+            shown.begin(Facts(plan.epochs, plan.batch if plan.sample_rate < 1 else None, plan.epsilon, odometer(plan)))
 
         hooks = {"on_begin": begin, "on_step": shown, "on_phase": shown.phase}
         what = {"dataset": options.data, "purpose": options.purpose, "recipe": options.recipe}

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pellucid.explain.readout import Readout, read_out
     from pellucid.explain.robustness import Robustness, measure_robustness
     from pellucid.explain.scores import losses
+    from pellucid.explain.shapes import Shapes, read_tables
     from pellucid.explain.shapley import ShapleyValues, exact_shapley
     from pellucid.explain.slices import Slices, find_slices
     from pellucid.explain.strength import Strength, measure_strength
@@ -88,6 +89,7 @@ __all__ = [
     "Readout",
     "Robustness",
     "Sensitivity",
+    "Shapes",
     "ShapleyValues",
     "Slices",
     "Stability",
@@ -130,6 +132,7 @@ __all__ = [
     "public_rows",
     "randomise_layers",
     "read_out",
+    "read_tables",
 ]
 
 _NAMES = {
@@ -204,6 +207,7 @@ _NAMES = {
         "measure_robustness",
     ),
     "scores": ("losses",),
+    "shapes": ("Shapes", "read_tables"),
     "shapley": (
         "ShapleyValues",
         "exact_shapley",

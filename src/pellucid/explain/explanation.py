@@ -13,6 +13,8 @@ from pellucid.explain.attribution import Attribution
 from pellucid.explain.effects import PartialDependence
 from pellucid.explain.importance import Importance
 from pellucid.explain.intervals import MINIMUM_CELL
+from pellucid.explain.readout import Readout
+from pellucid.explain.shapes import Shapes
 from pellucid.explain.strength import Strength
 from pellucid.explain.surrogate import Surrogate
 
@@ -30,6 +32,7 @@ class Explanation:
         shapley: The strength of each column by Shapley values.
         effects: How the answer moves along a column.
         surrogate: A simple model of the model, with its fidelity.
+        readout: The model itself, where it can be read: a linear one, or an additive one.
 
     Raises:
         BadData: Attribution and importance are not of the same columns, or not of the same class of more than two.
@@ -40,6 +43,7 @@ class Explanation:
     shapley: Strength | None = None
     effects: tuple[LocalEffects | PartialDependence, ...] = ()
     surrogate: Surrogate | None = None
+    readout: Readout | Shapes | None = None
 
     def __post_init__(self) -> None:
         if self.importance is not None and tuple(self.importance.columns) != self.attribution.columns:
@@ -66,6 +70,8 @@ class Explanation:
             found["effects"] = [effect.values() for effect in self.effects]
         if self.surrogate is not None:
             found["surrogate"] = self.surrogate.values()
+        if self.readout is not None:
+            found["readout"] = self.readout.values()
         return found
 
     def how(self) -> Mapping[str, Any]:
@@ -79,6 +85,8 @@ class Explanation:
             found["effects"] = {effect.name: dict(effect.how()) for effect in self.effects}
         if self.surrogate is not None:
             found["surrogate"] = dict(self.surrogate.how())
+        if self.readout is not None:
+            found["readout"] = dict(self.readout.how())
         return found
 
     def error(self) -> Mapping[str, Any]:

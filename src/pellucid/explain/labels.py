@@ -28,6 +28,10 @@ from pellucid.explain.predictions import Predictions
 __all__ = ["LabelErrors", "find_label_errors", "keyed"]
 
 CONFIDENT: Final = 0.9
+READING: Final = (
+    "a suspect is a hint to look at a record: where the target is noisy or the model weak, most suspects are hard "
+    "cases whose label is right"
+)
 KEY_BYTES: Final = 32
 DOMAIN: Final = b"pellucid/person@1\x00"
 
@@ -43,6 +47,7 @@ class LabelErrors:
         suspects: Keyed identifiers of likely label errors, the least plausible label first.
         confident: Keyed identifiers of people for whom the model is wrong and sure of it, the surest first.
         threshold: Probability above which the model is sure.
+        names: Of the classes, in order; empty where nobody named them.
     """
 
     rate: Estimate
@@ -51,14 +56,21 @@ class LabelErrors:
     threshold: float
     suspects: tuple[str, ...] = field(repr=False)
     confident: tuple[str, ...] = field(repr=False)
+    names: tuple[str, ...] = ()
 
     def values(self) -> dict[str, Any]:
         """The rates: the values of ``labels`` evidence, version 1, for auditors."""
         return {
             "rate": self.rate.values(),
-            "classes": [{"class": number, "rate": found.values()} for number, found in self.by_class.items()],
+            "classes": [
+                {"class": number, **self._name(number), "rate": found.values()}
+                for number, found in self.by_class.items()
+            ],
             "suppressed": list(self.suppressed),
         }
+
+    def _name(self, number: int) -> dict[str, str]:
+        return {"name": self.names[number]} if self.names else {}
 
     def steward_values(self) -> dict[str, Any]:
         """The rates and the keyed identifiers, for stewards. Counts are rounded down to ten."""
@@ -77,6 +89,7 @@ class LabelErrors:
         return {
             "data": "held-out split, probabilities of a model that was not trained on these people",
             "method": "confident learning, pruned by noise rate (Northcutt, Jiang and Chuang 2021, JAIR 70)",
+            "reading": READING,
             "rate": f"share of people flagged; {ROUNDING}; the interval does not hold what the method itself misses",
             "ids": "HMAC-SHA-256 over the person's identifier under a key that is not recorded",
             "libraries": versions("cleanlab", "numpy"),
@@ -97,6 +110,7 @@ def find_label_errors(
     *,
     key: bytes,
     threshold: float = CONFIDENT,
+    classes: Sequence[str] = (),
 ) -> LabelErrors:
     """Likely label errors by confident learning, and confident errors.
 
@@ -107,11 +121,12 @@ def find_label_errors(
         predictions: Of people the model was not trained on: on its training rows it repeats their labels.
         ids: (N,) identifier of each person, no two the same.
         key: At least 32 secret bytes, for the keyed identifiers.
+        classes: Names of the classes in order, for a reader; none, or one for each.
         threshold: Probability of a wrong class above which an error is confident, in [0.5, 1).
 
     Raises:
         BadData: One class only, identifiers that do not match the rows or repeat (none is shown), a short key, or a
-            threshold outside [0.5, 1).
+            threshold outside [0.5, 1), or names that are not one a class.
         MissingExtra: cleanlab is not installed.
     """
     total = len(predictions)
@@ -121,6 +136,8 @@ def find_label_errors(
         raise BadData("every row needs an identifier of its own, as text", where="ids")
     if not 0.5 <= threshold < 1:
         raise BadData("a confident error has a probability from 0.5 to below 1", where="threshold")
+    if classes and len(classes) != predictions.classes:
+        raise BadData(f"{len(classes)} names do not fit {predictions.classes} classes", where="classes")
     sizes = np.bincount(predictions.labels, minlength=predictions.classes)
     if np.count_nonzero(sizes) < 2 or total < 2 * MINIMUM_CELL:
         raise BadData(
@@ -149,6 +166,7 @@ def find_label_errors(
         threshold=threshold,
         suspects=_named(flagged, own, ids, key),
         confident=_named(sure, -top, ids, key),
+        names=tuple(classes),
     )
 
 

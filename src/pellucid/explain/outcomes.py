@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from pellucid.evidence import Coverage, Estimate, Evidence, Subject, Tier
 from pellucid.explain import proxies
 from pellucid.explain.directions import POINTS
-from pellucid.explain.expected import About, Expectation, Expectations, Limit
+from pellucid.explain.expected import About, Expectation, Expectations, Limit, Monotone, Proxy, Sign
 from pellucid.explain.intervals import versions
 
 __all__ = ["BACKGROUND", "EXPLAINED", "PUBLIC", "WALKS", "Outcome", "Outcomes", "Status"]
@@ -54,6 +54,11 @@ class Outcome:
         if self.reason:
             found["reason"] = self.reason
         return found
+
+    def said(self) -> str:
+        """What was measured and what was asked for, in one line: for a terminal."""
+        parts = [f"{name.replace('_', ' ')} {_plain(value)}" for name, value in self.measured.items()]
+        return "; ".join([*parts, _asked(self.expectation.about), *([self.reason] if self.reason else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,29 @@ class Outcomes:
 
 def _fields(about: About) -> dict[str, Any]:
     return {each.name: getattr(about, each.name) for each in fields(about)}
+
+
+def _asked(about: About) -> str:
+    """What an expectation asks for, in words."""
+    match about:
+        case Monotone():
+            slack = f" but for falls of {about.tolerance:g}" if about.tolerance else ""
+            return f"{about.direction} in {about.column}{slack}"
+        case Sign():
+            return f"{about.column} = {about.category} is {about.sign}"
+        case Limit():
+            return f"{about.column} at most {about.at_most:g} by {about.by}"
+        case Proxy():
+            limits = (("auc", about.at_most_auc), ("use", about.use_at_most))
+            return ", ".join(f"{name} of {about.of} at most {most:g}" for name, most in limits if most is not None)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Estimate):
+        return f"{value.value:.3g} ({value.low:.3g} to {value.high:.3g})"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
+    return f"{value:.3g}"
 
 
 def _json(value: Any) -> Any:

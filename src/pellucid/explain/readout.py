@@ -90,7 +90,11 @@ class Readout:
 
     def values(self) -> dict[str, Any]:
         """The readout as JSON, unrounded: what is read is the model, and not an estimate of it."""
-        return {"intercept": self.intercept, "terms": {term.column: term.values() for term in self.terms}}
+        return {
+            "kind": "linear",
+            "intercept": self.intercept,
+            "terms": {term.column: term.values() for term in self.terms},
+        }
 
     def how(self) -> Mapping[str, Any]:
         """How it was made."""

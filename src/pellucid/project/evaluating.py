@@ -94,7 +94,7 @@ def _label_errors(trained: Trained, predictions: Predictions) -> list[Evidence]:
     # rows are named within this project's sealed version, under a key that stands in the ciphertext only
     people = [f"{trained.sealed.label}/{row}" for row in np.flatnonzero(trained.rows()[2]).tolist()]
     key = secrets.token_bytes(32)
-    found = explain.find_label_errors(predictions, people, key=key)
+    found = explain.find_label_errors(predictions, people, key=key, classes=trained.encoding.classes)
     made = [found.evidence(trained.subject)]
     named = {keyed(person, key): row for row, person in enumerate(people)}
     columns = (*trained.encoding.features, trained.encoding.target)

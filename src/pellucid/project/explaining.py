@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         Importance,
         LocalEffects,
         PartialDependence,
+        Readout,
+        Shapes,
         ShapleyValues,
         Stability,
         Surrogate,
@@ -72,6 +74,7 @@ def measure(trained: Trained, outcome: str | None = None) -> list[Evidence]:
         shapley=explain.measure_strength(shapley),
         effects=tuple(_effect(trained, x, fields, name, target) for name in order[:CURVES]),
         surrogate=_surrogate(trained, x),
+        readout=_readout(trained),
     )
     _, _, test = trained.rows()
     validity = explain.check_validity(
@@ -154,6 +157,21 @@ def _surrogate(trained: Trained, x: torch.Tensor) -> Surrogate | None:
         return explain.fit_surrogate(trained.module, x, trained.encoding)
     except (BadData, UnsupportedModel) as error:
         trained.unmeasured["explanation.surrogate"] = str(error)
+        return None
+
+
+def _readout(trained: Trained) -> Readout | Shapes | None:
+    """The model itself, where it is linear or additive; None where it cannot be read."""
+    from pellucid import explain
+    from pellucid.train.additive import Additive
+
+    module = trained.module
+    if isinstance(module, Additive):
+        tables = {table.code.column: module.values[table.cells].tolist() for table in module.tables}
+        return explain.read_tables(trained.encoding, tables, module.intercept.item())
+    try:
+        return explain.read_out(module, trained.encoding)
+    except UnsupportedModel:
         return None
 
 
