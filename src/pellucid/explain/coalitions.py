@@ -111,10 +111,10 @@ class Composites:
             for some in _ranges(len(taken), NUMBERS // (self.size * (stand.stop - stand.start))):
                 on = taken[some][:, self._owner].float()
                 given = self._lift(b[stand][:, None] * (1 - on), bias=True)
-                for number, row in enumerate(x):
-                    states = given + self._lift(row * on)
-                    answers = scores(self._model, states.flatten(0, 1), self._target)
-                    found[number, some] += answers.view(len(given), -1).sum(dim=0)
+                for rows in _ranges(len(x), NUMBERS // given.numel()):
+                    states = given + self._lift(x[rows][:, None] * on)[:, None]
+                    answers = scores(self._model, states.flatten(0, 2), self._target)
+                    found[rows, some] += answers.view(len(states), len(given), -1).sum(dim=1)
         return found / len(b)
 
     def _lift(self, rows: Tensor, *, bias: bool = False) -> Tensor:
