@@ -28,6 +28,7 @@ DOORS = {
     "sqlalchemy": ("log/store/",),
     "dp_accounting": ("privacy/composition.py",),
     "jinja2": ("report/",),
+    "mlflow": ("project/exporting.py",),
     "rich": ("console.py",),
 }
 

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pellucid.cli.common import Verbs, common, formatter, open_project, print_json
-from pellucid.errors import Invalid
+from pellucid.errors import Invalid, nearest
+
+if TYPE_CHECKING:
+    from pellucid.project import Project
+    from pellucid.project.publish import Published
+
+
+_FORMATS = ("cyclonedx", "huggingface", "model-signing", "mlflow")
+_EXPORT = "cyclonedx, huggingface, model-signing or mlflow; may be given several times"
 
 
 def add(verbs: Verbs) -> None:
@@ -25,6 +35,10 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("-o", "--out", metavar="DIR", type=Path, help="default: reports/M in the project")
     parser.add_argument("--lang", choices=("en", "zh"), default="en", help="language of the page (default: en)")
     parser.add_argument("--pdf", action="store_true", help="also print report.pdf, through Chromium or Chrome")
+    exports = parser.add_argument_group("for other tools")
+    exports.add_argument("--export", metavar="FORMAT", action="append", default=[], help=_EXPORT)
+    exports.add_argument("--signing-key", metavar="KEY.pem", type=Path, help="key on P-256, P-384 or P-521")
+    exports.add_argument("--tracking-uri", metavar="URI", help="where MLflow logs to (default: MLFLOW_TRACKING_URI)")
     leaks = parser.add_argument_group("leaks and rows")
     leaks.add_argument("--lint", metavar="FILE", type=Path, help="look for leaks in FILE: 0 none found, 1 some")
     leaks.add_argument("--data", metavar="D", help="hold FILE against this data set")
@@ -48,15 +62,19 @@ def act(options: argparse.Namespace) -> int:
         return _open(options)
     if options.model is None:
         raise Invalid("which model is the report about?", fix="pellucid report M")
+    for name in options.export:
+        if name not in _FORMATS:
+            raise Invalid(f'there is no export "{name}"{nearest(name, _FORMATS)}', fix=f"--export {_EXPORT}")
     with open_project(options) as project:
         made = publish.report(
             project, options.model, tier=options.tier, out=options.out, policy=options.policy, lang=options.lang
         )
+        exported = _exported(options, project, made)
     pdf = printing.print_pdf(made.html) if options.pdf else None
     if made.notice:
         note(f"notice: {made.notice}")
     if options.json:
-        files = {"html": str(made.html), "json": str(made.json), "bundle": str(made.bundle)}
+        files = {"html": str(made.html), "json": str(made.json), "bundle": str(made.bundle), **exported}
         print_json({**files, "pdf": str(pdf)} if pdf else files)
     else:
         say(made.summary)
@@ -65,7 +83,26 @@ def act(options: argparse.Namespace) -> int:
         say(f"bundle  {made.bundle}")
         if pdf:
             say(f"print   {pdf}")
+        for name, where in exported.items():
+            say(f"{name}  {where}")
     return 0
+
+
+def _exported(options: argparse.Namespace, project: Project, made: Published) -> dict[str, str]:
+    """The report in the forms of other tools; PELLUCID_SIGNING_PASSPHRASE opens the signing key."""
+    if not options.export:
+        return {}
+    from pellucid.project import exporting
+
+    passphrase = os.environ.get("PELLUCID_SIGNING_PASSPHRASE")
+    return exporting.export(
+        project,
+        made,
+        options.export,
+        signing_key=options.signing_key,
+        key_passphrase=passphrase.encode("utf-8") if passphrase else None,
+        tracking_uri=options.tracking_uri,
+    )
 
 
 def _lint(options: argparse.Namespace) -> int:
