@@ -8,8 +8,8 @@ Values that were scaled or encoded before they were written are not recognised.
 
 from __future__ import annotations
 
-import itertools
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,11 @@ _DIGITS: Final = 5
 _RUN: Final = 5
 _MANY: Final = 100
 _NOTHING: Final = "\0"  # in no file
-_COUNTS: Final = frozenset({"n", "count", "counts", "size", "support", "units", "people", "samples", "rows"})
+_COUNT: Final = re.compile(
+    r"""(?:"(?:n|counts?|size|support|units|people|samples|rows)"\s*:\s*"""
+    r"""|>\s*(?:n|counts?|size|support|units|people|samples|rows)\s*<[^<>]*><[^<>]*>\s*)(\d{1,4})(?![\d.,\w])""",
+    re.IGNORECASE,
+)
 _EXTREMES: Final = frozenset({"min", "max", "minimum", "maximum", "least", "greatest", "smallest", "largest"})
 
 
@@ -94,7 +98,7 @@ def lint(
             *index.counts(words, sizes),
             *index.extremes(words),
         ]
-    return (*found, *_small(words, minimum_cell))
+    return (*found, *_small(said, minimum_cell))
 
 
 class _Index:
@@ -214,14 +218,7 @@ def _digits(number: float) -> int:
     return len(repr(abs(number)).partition("e")[0].replace(".", "").strip("0"))
 
 
-def _small(words: Sequence[Token], minimum_cell: int) -> list[Leak]:
-    """Counts of people below the minimum cell, where a name says that it is one."""
-    times = sum(
-        isinstance(word, str) and word.lower() in _COUNTS and _is_small(after, minimum_cell)
-        for word, after in itertools.pairwise(words)
-    )
+def _small(said: Sequence[str], minimum_cell: int) -> list[Leak]:
+    """Counts of people below the minimum cell: in JSON beside a key that names them, in a table beside such a cell."""
+    times = sum(0 < int(found) < minimum_cell for text in said[:1] for found in _COUNT.findall(text))
     return [Leak("small cell", f"counts below {minimum_cell} are in the file", times)] if times else []
-
-
-def _is_small(word: Token, minimum_cell: int) -> bool:
-    return isinstance(word, float) and 0 < word < minimum_cell and word.is_integer()
