@@ -157,6 +157,7 @@ def evidence_values(epsilons: tuple[float, float]) -> dict[str, dict[str, Any]]:
         "calibration": {"ece": small, "bins": []},
         "explanation": {"method": "integrated_gradients", "importance": {"age": small}, "completeness_gap": 0.001},
         "attack": {"epsilon_lower": 0.01},
+        "review": {"verdict": "approve"},
     }
 
 

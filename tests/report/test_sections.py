@@ -300,3 +300,25 @@ def test_attributions_show_their_standard_error_where_there_is_one(sample: Make,
 def test_explanations_without_importance_say_so(sample: Make, make_evidence: Make) -> None:
     report = sample(evidence=(make_evidence("explanation", values={"importance": {}, "importance_method": None}),))
     assert "Importance: not measured." in prose(section(report, "explanations"))
+
+
+def test_a_rejection_and_what_goes_against_an_expert_are_said_first(sample: Make) -> None:
+    model = sample().subject
+    told = {"verdict": "reject", "reviewer": "kim", "note": "gender comes back through relationship"}
+    asked = [
+        {"id": "gender.no-proxy", "kind": "proxy", "about": {"of": "gender"}, "status": "not met", "because": "law",
+         "measured": {"auc": {"value": 0.92, "low": 0.91, "high": 0.93, "n": 900}}},
+        {"id": "age.sign", "kind": "sign", "about": {"column": "age"}, "status": "unmeasured", "because": "x",
+         "reason": "the interval holds both signs"},
+    ]  # fmt: skip
+    more = (
+        Evidence("review", model, told, {}, "public", tier="auditor"),
+        Evidence("expectation", model, {"expectations": asked}, {}, "uncovered", tier="auditor"),
+    )
+    page = view(sample(evidence=(*sample().evidence, *more)))
+    first, *others = page.highlights
+    assert first.tone == "bad"
+    assert str(first.text) == "kim has read it and rejects it: gender comes back through relationship"
+    assert "It goes against 1 of 2 expectations of an expert: gender.no-proxy." in [str(other.text) for other in others]
+    rows = table(section(sample(evidence=(*sample().evidence, *more)), "expectations"), "expectations-table").rows
+    assert [str(row[-1].text) for row in rows] == ["auc = 0.920 (0.910 to 0.930)", "the interval holds both signs"]

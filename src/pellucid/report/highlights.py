@@ -1,4 +1,4 @@
-"""What a reader should know first: at most six sentences, each from evidence, each with the section that shows it."""
+"""What a reader should know first: at most eight sentences, each from evidence, each with the section that shows it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,19 @@ __all__ = ["highlights"]
 
 
 def highlights(report: ReportInput) -> tuple[Highlight, ...]:
-    """Privacy, quality, the worst group, the widest gap, what the model leans on, and what people have not written."""
-    makers = (_privacy, _quality, _slice, _gap, _leans, _people)
+    """What stands out, in the order in which a reader should hear of it: a rejection first, what nobody wrote last."""
+    makers = (_rejected, _privacy, _quality, _slice, _gap, _leans, _expected, _people)
     return tuple(found for maker in makers if (found := maker(report)) is not None)
+
+
+def _rejected(report: ReportInput) -> Highlight | None:
+    evidence = report.last("review")
+    if evidence is None or evidence.values.get("verdict") != "reject":
+        return None
+    reader = Reader.of(evidence)
+    reviewer, note = str(reader.get("reviewer")), str(reader.get("note"))
+    words = say("{reviewer} has read it and rejects it: {note}", reviewer=reviewer, note=note)
+    return Highlight(words, "bad", "intended-use")
 
 
 def _privacy(report: ReportInput) -> Highlight | None:
@@ -100,6 +110,21 @@ def _leans(report: ReportInput) -> Highlight | None:
     found = [(m.value, name) for name in importance.values if (m := importance.measure(name)) is not None]
     first = [name for _, name in sorted(found, key=lambda item: (-item[0], item[1]))[:3]]
     return Highlight(say("It leans most on {columns}.", columns=", ".join(first)), "", "explanations")
+
+
+def _expected(report: ReportInput) -> Highlight | None:
+    evidence = report.last("expectation")
+    asked = () if evidence is None else Reader.of(evidence).readers("expectations")
+    against = [str(item.get("id")) for item in asked if item.get("status") == "not met"]
+    if not against:
+        return None
+    words = say(
+        "It goes against {count} of {many} expectations of an expert: {names}.",
+        count=exact(len(against)),
+        many=exact(len(asked)),
+        names=", ".join(against),
+    )
+    return Highlight(words, "bad", "expectations")
 
 
 def _people(report: ReportInput) -> Highlight | None:

@@ -11,7 +11,7 @@ from pellucid.report.figures import exact, plain
 from pellucid.report.inputs import ReportInput
 from pellucid.report.language import say
 from pellucid.report.plots import Line, Lines
-from pellucid.report.reading import Reader, how_table, others
+from pellucid.report.reading import Reader, flatten, how_table, others
 from pellucid.report.sections.absent import not_measured
 from pellucid.report.sections.quality import anchor
 
@@ -200,12 +200,21 @@ def expectations(report: ReportInput) -> Section:
         fix = say("{command} leaves it.", command="pellucid explain --expectations")
         return not_measured("expectations", title, question, "expectation", fix)
     rows = tuple(
-        (item.words("id"), _met(item), _about(item), item.words("because"), item.words("reason"))
+        (item.words("id"), _met(item), _about(item), item.words("because"), _measured(item))
         for item in Reader.of(evidence).readers("expectations")
     )
     columns = (say("Expectation"), say("Result"), say("About"), say("Because"), say("Measured"))
     table = Table("expectations-table", say("Expectations, tested"), columns, rows, "cards")
     return Section("expectations", title, question, "shown", (table, how_table(evidence)))
+
+
+def _measured(item: Reader) -> Cell:
+    """What was measured, name by name, and the reason beside it where there is one."""
+    found = item.reader("measured")
+    parts = [] if found is None else [f"{name} = {cell.text}" for name, cell in flatten(found.values, item.coverage)]
+    reason = item.get("reason")
+    said = "; ".join([*parts, *([str(reason)] if reason else [])])
+    return Cell(said or say("not measured"), "" if said else "open", (item.coverage,) if parts else ())
 
 
 def _met(item: Reader) -> Cell:
