@@ -409,13 +409,16 @@ def test_a_model_is_tuned_on_people(place: Place) -> None:
         assert {"user": "poisson_gaussian", "example": "mixture_gaussian"}[sampling] in kinds
 
 
-def test_scores_are_released_of_people_and_counts_of_rows_are_not(place: Place) -> None:
-    """A person is in one cell of a score; a statistic would count their rows."""
+def test_scores_and_statistics_are_released_of_people(place: Place) -> None:
+    """A person is in one cell of a score, and in a statistic with one row."""
     by_recipe(place)
     project = place.open()
     load(project, "m").evaluate(release=1.0)
     evaluation = place.proved()["evaluation"]
     assert evaluation.coverage == "own-release"
     assert evaluation.values["released"]["unit"] == "patient"
-    with pytest.raises(BadPlan, match="a statistic protects one row"):
-        project.release("visits", ["count"], purpose=PURPOSE, epsilon=0.5)
+    made = project.release("visits", ["count"], purpose=PURPOSE, epsilon=0.5)
+    assert made["count"].estimate.value == pytest.approx(
+        PEOPLE, abs=80
+    )  # noise of about 9; rows are over twice as many
+    assert place.proved()["release"].values["unit"] == "patient"

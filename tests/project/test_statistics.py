@@ -20,6 +20,7 @@ from pellucid.evidence import Evidence
 from pellucid.privacy import mechanism
 from pellucid.privacy.statistics import StatisticsPlan
 from pellucid.project import statistics
+from pellucid.project.loading import ONE_ROW
 
 ASKED = ("count", "mean:age", "histogram:job", "quantiles:income")
 
@@ -134,11 +135,21 @@ def test_a_price_that_cannot_be_meant_is_refused_before_anything_is_recorded(sea
     assert sealed.state() == before
 
 
-def test_people_with_several_rows_are_not_counted_by_rows(sealed: Place) -> None:
+def test_of_people_with_several_rows_one_row_each_is_counted(sealed: Place) -> None:
+    """However many rows a person has, a person is one: the count is of people, and one of them moves it by one."""
     schema = Schema.parse(SCHEMA.replace('unit = "row"', 'unit = "person"'))
-    sealed.open().seal("visits", make_frame(200), schema=schema)
-    with pytest.raises(BadPlan, match="several rows"):
-        sealed.open().release("visits", ["count"], purpose=PURPOSE, epsilon=1.0)
+    frame = make_frame(1500)
+    visits = frame.loc[frame.index.repeat(np.random.default_rng(2).integers(1, 6, len(frame)))]
+    owner = sealed.open()
+    owner.seal("visits", visits, schema=schema)
+    made = owner.release("visits", ["count", "mean:age"], purpose=PURPOSE, epsilon=6.0)
+    assert made["count"].estimate.value == pytest.approx(1500, abs=12)
+    assert made["mean:age"].estimate.value == pytest.approx(frame["age"].mean(), abs=2)
+    held = owner.release("visits", ["count"], purpose=PURPOSE, epsilon=1.0, test=0.3)
+    assert held["count"].estimate.value == pytest.approx(0.7 * 1500, abs=120)
+    for left in releases(sealed):
+        assert left.values["unit"] == "person"
+        assert left.how["measured"] == ONE_ROW
 
 
 def stopping(at: int, end: Callable[[], None]) -> Callable[..., object]:

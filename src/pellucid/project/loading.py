@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pellucid.schema import Encoding, Schema
 
-__all__ = ["ALL_ROWS", "ONE_ROW", "Loaded", "require_unit", "unit_rows"]
+__all__ = ["ALL_ROWS", "ONE_ROW", "Loaded", "one_row_each", "require_unit", "unit_rows"]
 
 ONE_ROW: Final = "one row of each, drawn by chance at sealing; every count and interval is of people"
 ALL_ROWS: Final = "the mean loss over all rows of a person"
@@ -107,13 +107,7 @@ class Loaded:
         """One row of each person, in the order of the data; None where that is every row."""
         if self.tags is None:
             return None
-        import numpy as np
-
-        tags, counts = np.unique(self.tags, return_counts=True)
-        order = np.argsort(self.tags, kind="stable")
-        starts = counts.cumsum() - counts
-        # the tag's low bits are uniform, whichever part of the split it is in
-        return np.sort(order[starts + (tags % counts.astype(np.uint64)).astype(np.int64)])
+        return one_row_each(self.tags)
 
     def measured(self) -> tuple[torch.Tensor, torch.Tensor, NDArray[np.bool_]]:
         """Inputs, targets and who is held out, of one row of each person."""
@@ -150,3 +144,18 @@ class Loaded:
 
         _, first, number, counts = np.unique(self.tags, return_index=True, return_inverse=True, return_counts=True)
         return np.bincount(number, weights=values) / counts, self.test[first]
+
+
+def one_row_each(tags: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """One row of each person, in the order of the data.
+
+    Args:
+        tags: Of each row's person, (N,).
+    """
+    import numpy as np
+
+    people, counts = np.unique(tags, return_counts=True)
+    order = np.argsort(tags, kind="stable")
+    starts = counts.cumsum() - counts
+    # the tag's low bits are uniform, whichever part of the split it is in
+    return np.sort(order[starts + (people % counts.astype(np.uint64)).astype(np.int64)])

@@ -83,7 +83,8 @@ def release_evaluation(trained: Trained, *, epsilon: float, delta: float | None 
         "majority_accuracy": _majority(scores.base_rate or scores.accuracy).values(),
         "released": {"name": scores.label, **claim(scores.plan, trained.sealed)},
     }
-    return Evidence("evaluation", trained.subject, values, how(scores.plan), "own-release", _ERROR, tier="auditor")
+    made = how(scores.plan, trained.sealed)
+    return Evidence("evaluation", trained.subject, values, made, "own-release", _ERROR, tier="auditor")
 
 
 def release_scores(
@@ -107,7 +108,7 @@ def release_scores(
         sealed: The data set version whose held-out people are scored.
         label: Of the model.
         module: The model: post-processing of what was released or paid for already.
-        x: Inputs of all people held out.
+        x: Inputs of all people held out, one row of each.
         y: Their targets.
         purpose: What for.
         test: The share held out.
@@ -131,7 +132,7 @@ def release_scores(
         **claim(scores.plan, sealed),
     }
     subject = Subject(sealed.label, sealed.manifest_sha256)
-    project.publish([Evidence("release", subject, values, stamp(how(scores.plan)), "own-release", _ERROR)])
+    project.publish([Evidence("release", subject, values, stamp(how(scores.plan, sealed)), "own-release", _ERROR)])
     return scores
 
 

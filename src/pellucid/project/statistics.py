@@ -17,7 +17,7 @@ from pellucid.privacy.estimates import CONFIDENCE, Answer, answers
 from pellucid.privacy.mechanism import FINE, gaussian
 from pellucid.privacy.statistics import Vector
 from pellucid.project import data
-from pellucid.project.loading import unit_rows
+from pellucid.project.loading import ONE_ROW, one_row_each, unit_rows
 from pellucid.project.project import Project, stamp
 from pellucid.project.reserving import Reservation, reserve
 
@@ -94,7 +94,6 @@ def release(
     """
     sealed = data.dataset(project, dataset)
     label = identity_name(f"{sealed.name[:52]}-statistics" if name is None else name)
-    require_rows(sealed)
     asked = tuple(Statistic.of(each, sealed.schema) for each in statistics)
     if any(statistic.kind == "scores" for statistic in asked):
         raise BadPlan("scores are of a model", where="statistics", fix="run.evaluate(release=epsilon) releases them")
@@ -105,16 +104,6 @@ def release(
         made = Release(spending.label, plan, answers(plan, noisy))
         project.publish([_evidence(sealed, made)])
     return made
-
-
-def require_rows(sealed: data.Sealed) -> None:
-    """Raises BadPlan if people may have several rows: a statistic that counts rows would protect only one of them."""
-    if unit_rows(sealed.schema) != 1:
-        raise BadPlan(
-            f"people may have several rows here (unit {sealed.schema.unit}), and a statistic protects one row",
-            where=sealed.label,
-            fix="seal one row of each under a name of its own, with rows_per_unit = 1",
-        )
 
 
 def plan_for(
@@ -206,11 +195,12 @@ def _take(
     from pellucid import vault
 
     columns = plan.columns or (_any_column(project, sealed, purpose),)
-    apart = plan.part != "everybody"
-    table = data.read(project, sealed.label, columns, purpose=purpose, tags=apart)
+    apart, several = plan.part != "everybody", unit_rows(sealed.schema) != 1
+    table = data.read(project, sealed.label, columns, purpose=purpose, tags=apart or several)
+    if several:
+        table = table.take(one_row_each(table.column(data.TAG).to_numpy()))
     if apart:
-        mask = ~vault.in_test(table.column(data.TAG).to_numpy(), plan.test)
-        table = table.filter(mask)
+        table = table.filter(~vault.in_test(table.column(data.TAG).to_numpy(), plan.test))
     noisy = {}
     for vector in plan.vectors:
         sums = vault.aggregate(table, sealed.schema, vector, FINE)
@@ -238,13 +228,14 @@ def claim(plan: StatisticsPlan, sealed: data.Sealed) -> dict[str, Any]:
     }
 
 
-def how(plan: StatisticsPlan) -> dict[str, Any]:
+def how(plan: StatisticsPlan, sealed: data.Sealed) -> dict[str, Any]:
     """How it was made."""
     return {
         "method": "sums over people with discrete Gaussian noise (Canonne, Kamath & Steinke 2020), one unit of"
         f" sensitivity in {FINE} steps",
         "library": {"opendp": version("opendp")},
         "people": plan.part,
+        **({} if unit_rows(sealed.schema) == 1 else {"measured": ONE_ROW}),
         **accounting.how(plan.events),
     }
 
@@ -260,4 +251,4 @@ def _evidence(sealed: data.Sealed, made: Release) -> Evidence:
     }
     error = {"confidence": CONFIDENCE, "interval": "of the noise, about the people who were counted; one at a time"}
     subject = Subject(sealed.label, sealed.manifest_sha256)
-    return Evidence("release", subject, values, stamp(how(plan)), "own-release", error)
+    return Evidence("release", subject, values, stamp(how(plan, sealed)), "own-release", error)
