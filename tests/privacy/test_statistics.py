@@ -87,6 +87,9 @@ def test_what_is_left_open_is_taken_from_the_declarations() -> None:
         ("mean:age:90..17", BadPlan, "not below"),
         ("mean:age:17..17", BadPlan, "not below"),
         ("mean:age:nan..inf", BadPlan, "neither bounds"),
+        ("mean:age:0..5e-324", BadPlan, "too narrow"),
+        ("sum:age:0..1e-310", BadPlan, "too narrow"),
+        ("quantiles:income:-1e308..1e308", BadPlan, "too wide"),
         ("mean:age:0..1e999", BadPlan, "finite"),
         ("mean:age:soon", BadPlan, "neither bounds"),
         ("histogram:age:0", BadPlan, "from 1 to"),
@@ -215,7 +218,13 @@ def test_the_lattice_costs_nothing_that_a_claim_could_show() -> None:
 
 
 @pytest.mark.parametrize(
-    "sums", [np.zeros((2, 2), dtype=np.int64), np.zeros(3), np.array([2**61], dtype=np.int64)], ids=str
+    "sums",
+    [
+        np.zeros((2, 2), dtype=np.int64),
+        np.zeros(3),
+        *(np.array([n], dtype=np.int64) for n in (2**61, -(2**61), -(2**63))),
+    ],
+    ids=str,
 )
 def test_sums_that_are_no_whole_vector_are_refused(sums) -> None:
     with pytest.raises(Misuse):

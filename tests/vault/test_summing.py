@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pellucid.privacy import Statistic
+from pellucid.privacy.statistics import Vector
 from pellucid.schema import Schema
 from pellucid.vault import aggregate, check_table
 
@@ -121,3 +122,14 @@ def test_a_value_on_an_edge_is_in_the_bin_above_and_the_bounds_are_in_the_outer_
     statistic = Statistic(kind="histogram", column="age", bounds=(17, 90), edges=(54.0,))
     (vector,) = statistic.vectors
     assert (aggregate(table(people), SCHEMA, vector, FINE) / FINE).tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("what", ["sum", "centred"])
+@pytest.mark.parametrize("bounds", [(0.0, 5e-324), (-5e-324, 0.0), (0.0, 0.0), (-1.7e308, 1.7e308), (0.0, math.inf)])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_bounds_that_cannot_be_computed_with_leave_one_person_one_unit(what: str, bounds: tuple[float, float]) -> None:
+    """A plan refuses them; were one to come here, a division by zero would be no number, and cast to the largest."""
+    for age in (17, 40, 90):
+        person = {"loan": True, "age": age, "income": 0.0, "job": "baker", "town": "A"}
+        (moved,) = aggregate(table([person]), SCHEMA, Vector(what, "age", bounds), FINE).tolist()
+        assert abs(moved) <= FINE

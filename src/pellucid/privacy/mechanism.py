@@ -44,7 +44,7 @@ def gaussian(sums: npt.NDArray[np.int64], noise_multiplier: float) -> npt.NDArra
     from opendp.metrics import l2_distance
     from opendp.mod import enable_features
 
-    if sums.ndim != 1 or sums.dtype != np.int64 or (sums.size and int(np.abs(sums).max()) >= _MOST):
+    if sums.ndim != 1 or sums.dtype != np.int64 or not ((sums > -_MOST) & (sums < _MOST)).all():
         raise Misuse("sums must be a flat array of int64, each below 2**61", where="statistics")
     enable_features("contrib")
     measure = make_gaussian(vector_domain(atom_domain(T="i64")), l2_distance(T="f64"), scale=noise_multiplier * FINE)

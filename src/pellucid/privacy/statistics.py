@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
@@ -106,6 +107,9 @@ class Statistic:
             low, high = _two_numbers(self.bounds)
             if not low < high:
                 raise BadPlan(f"the lower bound {low:g} is not below the upper bound {high:g}", where="bounds")
+            # what scales by it would overflow or divide by zero, and then clipping bounds nobody
+            if not (sys.float_info.min <= (high - low) / 2 < math.inf):
+                raise BadPlan(f"{low:g}..{high:g} is too narrow or too wide to compute with", where="bounds")
             object.__setattr__(self, "bounds", (low, high))
         if self.bins is not None:
             check_number(self, "bins", int, lambda v: 1 <= v <= MAX_CELLS, f"from 1 to {MAX_CELLS}")

@@ -50,6 +50,8 @@ def aggregate(table: pa.Table, schema: Schema, vector: Vector, fine: int) -> NDA
         parts = clipped / max(abs(low), abs(high))
     else:
         parts = (clipped - (low + high) / 2) / ((high - low) / 2)
+    # a cast to whole numbers makes of what is not finite the largest there is, whatever the clipping
+    parts = np.where(np.isfinite(parts), parts, 0.0)
     # whole numbers from here on, so that the sum is exact, and clipped again: division may round past 1
     whole = np.clip(np.rint(parts * fine), -fine, fine).astype(np.int64)
     return np.array([whole.sum()], dtype=np.int64)
