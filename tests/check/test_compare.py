@@ -121,3 +121,34 @@ def test_a_diff_names_statuses_and_values_that_moved_and_decides_nothing(against
     assert (second.id, second.course, second.values) == ("attack", "", {"attack.epsilon_lower": (0.01, 0.5)})
     assert result.exit == 1
     assert against({}, how="diff").changes == ()
+
+
+@pytest.mark.parametrize(
+    ("rule", "old", "new", "same"),
+    [
+        # items that are written out have no path: each is compared with its own
+        ("[slices.a, slices.b].all(g, g <= 0.1)", {"a": 0.05, "b": 0.2}, {"a": 0.95, "b": 0.2}, False),
+        ("[slices.a, slices.b].all(g, g <= 0.1)", {"a": 0.05, "b": 0.2}, {"a": 0.06, "b": 0.2}, True),
+        # arithmetic on an item reads alike for all, and where one is gone nobody knows which
+        ("slices.l.all(g, g + 0.0 <= 0.1)", {"l": [0.05, 0.2]}, {"l": [0.95, 0.2]}, False),
+        ("slices.l.all(g, g + 0.0 <= 0.1)", {"l": [0.3, 0.2]}, {"l": [0.25]}, False),
+        # parts of a rule that are no comparison
+        ("slices.t.startsWith('a') && !slices.t.contains('z')", {"t": "b"}, {"t": "bz"}, False),
+        ("slices.l.exists_one(g, g <= 0.1)", {"l": [0.2, 0.3]}, {"l": [0.9, 0.9]}, False),
+        ("!has(slices.a) && slices.b <= 0.1", {"b": 0.2}, {"a": 1.0, "b": 0.2}, False),
+        ("!has(slices.a) && slices.b <= 0.1", {"b": 0.2}, {"b": 0.2}, True),
+        ("slices.t.startsWith('a') && slices.b <= 0.1", {"t": "a", "b": 0.2}, {"t": "ab", "b": 0.2}, True),
+        # a text on either side
+        ("slices.t == slices.u", {"t": "a", "u": "b"}, {"t": "a", "u": "c"}, False),
+        # more than is read
+        ("slices.l.all(g, g <= 0.1)", {"l": [0.0] * 1100 + [0.2]}, {"l": [0.0] * 1050 + [0.9] * 51}, False),
+    ],
+)
+def test_what_cannot_be_compared_counts_as_worse(
+    make: Callable[..., Bundle], maker: Any, rule: str, old: dict[str, Any], new: dict[str, Any], same: bool
+) -> None:
+    policy = ReleasePolicy.parse(f'[[require]]\nid = "x"\nthat = "{rule}"\nbecause = "b"\n'.encode())
+    before, after = make({"slices": old}), make({"slices": new})
+    result = check(after, policy, owners=[maker.owner.verifier], baseline=before)
+    assert [each.status for each in result.findings] == ["fail"]
+    assert (result.exit, result.known) == ((0, {"x"}) if same else (1, set()))

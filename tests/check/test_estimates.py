@@ -88,7 +88,7 @@ def test_a_rule_that_holds_for_an_estimate_holds_for_every_value_in_its_interval
 def test_a_comparison_says_value_threshold_and_how_far_apart() -> None:
     program = cel.compile("!(evaluation.auc < parameters.auc) && evaluation.list.all(a, a <= 0.88)", ["auc"])
     values = {"evaluation": {"auc": AUC, "list": [AUC]}, "parameters": {"auc": 0.82}}
-    first, second = comparisons(program, values)
+    first, second = comparisons(program, values).parts
     assert (first.path, first.operator, first.threshold, first.value, first.bound, first.holds) == (
         *("evaluation.auc.low", ">=", "parameters.auc"),
         *(0.8, 0.82, False),
@@ -101,7 +101,7 @@ def test_a_comparison_says_value_threshold_and_how_far_apart() -> None:
 def test_of_a_choice_one_comparison_is_enough() -> None:
     values = {"attack": {"epsilon_lower": 2.0}, "privacy": {"epsilon": 1.0}}
     program = cel.compile("privacy.epsilon > 0.0 && (attack.epsilon_lower < 1.0 || privacy.epsilon <= 1.0)")
-    assert [(part.path, part.choice) for part in comparisons(program, values)] == [
+    assert [(part.path, part.choice) for part in comparisons(program, values).parts] == [
         ("privacy.epsilon", None),
         ("attack.epsilon_lower", 1),
         ("privacy.epsilon", 1),

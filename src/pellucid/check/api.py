@@ -85,7 +85,7 @@ def check(
     known = frozenset[str]()
     if "baseline" in others:
         other = others["baseline"]
-        known = compare.no_worse(other.findings, other.comparisons, held.findings, held.comparisons)
+        known = compare.no_worse(other.findings, other.comparisons, held.findings, held.comparisons, held.unread)
         told += [Notice("note", each, f"fails, and is no worse than in {other.model}") for each in sorted(known)]
     values = rules.variables(verified.evidence, rulebook)
     told += notices.matched_nothing(rulebook, held.model, values, held.findings)
@@ -145,10 +145,12 @@ def _hold(
     findings = rules.judge(policy, verified.evidence, day, waivers, model=model, unverified=verification.unverified)
     values: Mapping[str, Any] = {**rules.variables(verified.evidence, policy), PARAMETERS: policy.parameters}
     programs = {each.id: each.program for each in policy.requirements}
-    parts = {each.id: comparisons(programs[each.id], values) for each in findings if each.id in programs}
+    read = {each.id: comparisons(programs[each.id], values) for each in findings if each.id in programs}
+    parts = {name: reading.parts for name, reading in read.items()}
+    unread = frozenset(name for name, reading in read.items() if not reading.whole)
     pieces = zip(verified.evidence, verified.indices, verified.signers, strict=True)
     sources = {piece.kind: Source(piece.kind, index, signer) for piece, index, signer in pieces}
-    return CheckResult("", 3, findings, verification, policy, model, comparisons=parts, sources=sources)
+    return CheckResult("", 3, findings, verification, policy, model, comparisons=parts, unread=unread, sources=sources)
 
 
 def _named(baseline: Bundle | Path | str | None, diff: Bundle | Path | str | None) -> dict[str, Bundle | Path | str]:

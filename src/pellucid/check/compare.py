@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 
 from pellucid.check.comparisons import Comparison
 from pellucid.check.results import Change
@@ -15,11 +16,16 @@ _FAILED = ("fail", "waived")  # a baseline's waivers are its own affair
 
 
 def no_worse(
-    old: Sequence[Finding], old_parts: Comparisons, new: Sequence[Finding], new_parts: Comparisons
+    old: Sequence[Finding],
+    old_parts: Comparisons,
+    new: Sequence[Finding],
+    new_parts: Comparisons,
+    unread: Collection[str] = (),
 ) -> frozenset[str]:
     """The failures of ``new`` that ``old`` has too, in every comparison at least as badly.
 
-    What was not measured is never among them: absence is excused by nobody.
+    What was not measured is never among them: absence is excused by nobody. Nor is a failure whose comparisons do not
+    show all that failed (``unread``), or none of which failed: what cannot be compared may be worse.
     """
     before = {finding.id: finding for finding in old}
     return frozenset(
@@ -28,20 +34,24 @@ def no_worse(
         if finding.status == "fail"
         and finding.id in before
         and before[finding.id].status in _FAILED
+        and finding.id not in unread
         and not _worse(old_parts.get(finding.id, ()), new_parts.get(finding.id, ()))
     )
 
 
 def _worse(old: Sequence[Comparison], new: Sequence[Comparison]) -> bool:
-    there = {(each.path, each.operator, each.threshold): each for each in old}
+    if not any(part.holds is False for part in new):
+        return True
+    there = {(part.written, part.nth): part for part in old}
+    before, after = (Counter(part.written for part in parts) for parts in (old, new))
     for part in new:
         if part.holds:
             continue
-        other = there.get((part.path, part.operator, part.threshold))
-        if other is None or other.holds:
-            return True
+        other = there.get((part.written, part.nth))
+        if other is None or other.holds or before[part.written] != after[part.written]:
+            return True  # where one of those that read alike is gone, nobody knows which
         if part.slack is None or other.slack is None:
-            if part.value != other.value:
+            if (part.value, part.bound) != (other.value, other.bound):
                 return True
         elif part.slack < other.slack:
             return True

@@ -7,9 +7,9 @@ says what has to hold: ``!(attack.auc.low > 0.6)`` is shown as ``attack.auc.low 
 
 from __future__ import annotations
 
-import contextlib
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pellucid.check.estimates import estimate
@@ -34,7 +34,7 @@ from pellucid.check.syntax import (
 )
 from pellucid.errors import BadFile
 
-__all__ = ["Comparison", "comparisons"]
+__all__ = ["Comparison", "Reading", "comparisons"]
 
 _NEGATED: Final = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "==", "in": "not in"}
 _TURNED: Final = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
@@ -54,6 +54,8 @@ class Comparison:
         holds: Whether it holds; None if it could not be said.
         estimate: The whole estimate if ``path`` is one end of it.
         choice: Of comparisons with the same number one is enough; None if this one has to hold.
+        nth: Where a side reads alike for every item (an item written out, arithmetic on one): which of them, from 0;
+            None where the paths say it.
     """
 
     path: str
@@ -64,6 +66,12 @@ class Comparison:
     holds: bool | None
     estimate: Mapping[str, Any] | None = None
     choice: int | None = None
+    nth: int | None = None
+
+    @property
+    def written(self) -> tuple[str, str, str]:
+        """As it reads; with :attr:`nth` no other of the rule is the same."""
+        return self.path, self.operator, self.threshold
 
     @property
     def slack(self) -> float | None:
@@ -78,25 +86,48 @@ class Comparison:
         return -abs(distance) if self.operator == "==" else None
 
 
-def comparisons(program: Program, values: Mapping[str, Any]) -> tuple[Comparison, ...]:
-    """Every comparison of a rule on ``values`` (kind of evidence -> its values), in reading order, at most 1000."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The comparisons of a rule, and whether they are all that decides it.
+
+    Attributes:
+        parts: In reading order, at most 1000.
+        whole: False if something that may have failed is not among them: there were more, one could not be evaluated,
+            or a part of the rule that is no comparison (such as ``startsWith``) has not the answer that it needs.
+    """
+
+    parts: tuple[Comparison, ...]
+    whole: bool
+
+
+def comparisons(program: Program, values: Mapping[str, Any]) -> Reading:
+    """Every comparison of a rule on ``values`` (kind of evidence -> its values)."""
     reader = _Reader(Evaluation(values, program.guarded))
-    with contextlib.suppress(
-        BadFile
-    ):  # what cannot be evaluated is an error elsewhere; here it is what was read so far
+    try:
         reader.read(program.root, {}, True, None)
-    return tuple({(each.path, each.operator, each.threshold): each for each in reader.found}.values())
+    except BadFile:  # what cannot be evaluated is an error elsewhere; here it is what was read so far
+        reader.whole = False
+    alike: Counter[tuple[str, str, str]] = Counter()
+    parts: dict[tuple[Any, ...], Comparison] = {}
+    for part in reader.found:
+        if part.nth is not None:
+            part = replace(part, nth=alike[part.written])
+            alike[part.written] += 1
+        parts[(*part.written, part.nth)] = part
+    return Reading(tuple(parts.values()), reader.whole)
 
 
 class _Reader:
     def __init__(self, run: Evaluation) -> None:
         self.run = run
         self.found: list[Comparison] = []
+        self.whole = True
         self.choices = 0
 
     def read(self, node: Node, scope: Scope, wanted: bool, choice: int | None) -> None:
         """``wanted`` is the answer of ``node`` that the rule needs."""
         if len(self.found) >= _MOST:
+            self.whole = False
             return
         match node:
             case Junction(operator=operator, operands=operands):
@@ -110,6 +141,7 @@ class _Reader:
                 try:
                     items = self.run.items(source, scope)
                 except Unmeasured:
+                    self.whole = False
                     return
                 for item in items:
                     self.read(body, {**scope, variable: item}, wanted, inner)
@@ -117,17 +149,21 @@ class _Reader:
                 try:
                     branch = yes if self.run.truth(condition, scope) else no
                 except Unmeasured:
+                    self.whole = False
                     return
                 self.read(branch, scope, wanted, choice)
             case Binary(operator=operator, left=left, right=right) if operator in _NEGATED:
                 self.found.append(self._comparison(operator, left, right, scope, wanted, choice))
-            case Variable() | Select() | Index():
+            case Variable() | Select() | Index() | Has():
                 value = self._value(node, scope)
                 holds = value == wanted if isinstance(value, bool) else None
+                if isinstance(node, Has) and holds:
+                    return  # it is there, or not there, as it has to be: nothing to show
                 path, said = self._text(node, scope)[0], "true" if wanted else "false"
-                self.found.append(Comparison(path, "==", said, value, wanted, holds, None, choice))
+                nth = None if self._located(node, scope) else 0
+                self.found.append(Comparison(path, "==", said, value, wanted, holds, None, choice, nth))
             case _:
-                pass
+                self.whole = self.whole and self._value(node, scope) == wanted
 
     def _choice(self, outer: int | None) -> int:
         """A new number, or the one that a choice around this one has: one of all these is enough to go on with."""
@@ -148,7 +184,16 @@ class _Reader:
         path, whole = self._text(left, scope)
         threshold = self._text(right, scope)[0]
         operator = operator if wanted else _NEGATED[operator]
-        return Comparison(path, operator, threshold, value, bound, holds, whole, choice)
+        nth = None if self._located(left, scope) and self._located(right, scope) else 0
+        return Comparison(path, operator, threshold, value, bound, holds, whole, choice, nth)
+
+    def _located(self, node: Node, scope: Scope) -> bool:
+        """Whether the text of a side says which item it is of."""
+        if isinstance(node, Bound):
+            node = node.path
+        if isinstance(node, Variable | Select | Index) and self.run.locate(node, scope)[0]:
+            return True
+        return not any(isinstance(each, Variable) and each.bound for each in walk(node))
 
     def _value(self, node: Node, scope: Scope) -> Any:
         try:

@@ -95,6 +95,7 @@ class CheckResult:
         model: The model's name; empty if the bundle could not be read.
         notices: What else there is to know.
         comparisons: Requirement -> what it rests on.
+        unread: Requirements of which something that may have failed is not among the comparisons.
         sources: Kind of evidence -> where it stands.
         known: Failures that the baseline has too, no better: they do not count. Empty without a baseline.
         against: The model of the baseline, or None.
@@ -109,6 +110,7 @@ class CheckResult:
     model: str = ""
     notices: tuple[Notice, ...] = ()
     comparisons: Mapping[str, tuple[Comparison, ...]] = field(default_factory=dict)
+    unread: frozenset[str] = frozenset()
     sources: Mapping[str, Source] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
     against: str | None = None
