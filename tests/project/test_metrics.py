@@ -16,7 +16,7 @@ from torch import nn
 from pellucid.check import check
 from pellucid.errors import BadPlan, BudgetExceeded, Denied, Misuse
 from pellucid.evidence import Evidence
-from pellucid.explain import predict
+from pellucid.explain import evaluate, predict
 from pellucid.project import model
 from pellucid.project.model import load
 from pellucid.project.run import Run
@@ -108,7 +108,8 @@ def test_a_score_may_rank_too_and_is_of_the_model_as_it_is(sealed: Place) -> Non
                 right = float((exact.predicted == exact.labels).mean())
                 assert abs(scores.accuracy.value - right) < 0.2
                 assert scores.auc is not None
-                assert scores.auc.value > 0.5
+                area = evaluate(exact).auc.value  # of a few steps it may be below a half
+                assert scores.auc.low - 0.05 < area < scores.auc.high + 0.05
 
         learn(run, look)
 

@@ -12,7 +12,7 @@ from torch import nn
 from pellucid.explain import Predictions
 from pellucid.privacy.mechanism import FINE
 from pellucid.privacy.scores import of_model
-from pellucid.project.scoring import cells, noise_for, private_score, public_score
+from pellucid.project.scoring import cells, judged, noise_for, private_score, public_score
 
 PERSON = st.tuples(st.floats(-50, 50), st.integers(0, 1))
 
@@ -47,3 +47,29 @@ def test_private_scores_rank_models_as_public_ones_do() -> None:
             assert scores[0]["rank"] < scores[1]["rank"]
         assert noisy[1][metric]["value"] == pytest.approx(exact[1][metric], abs=0.05)
         assert noisy[1][metric]["n"] == 2000
+
+
+class Overflowing(nn.Module):
+    """Logits that one row makes infinite, of two classes or three."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(classes))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.scale * torch.arange(len(self.scale)) * 1e38
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_person_with_an_infinite_logit_counts_as_wrong_and_is_no_error(classes: int, label: int) -> None:
+    x, y = torch.full((40, 1), 0.5), torch.full((40,), classes - 1)
+    fine = cells(judged(Overflowing(classes), x, y), ranked=False)
+    assert fine.tolist() == [0, 40 * FINE]
+    for worst in (100.0, -100.0):
+        x[-1], y[-1] = worst, label
+        assert cells(judged(Overflowing(classes), x, y), ranked=False).tolist() == [FINE, 39 * FINE]
+    if classes == 2:
+        ranked = cells(judged(Overflowing(2), x, y), ranked=True)
+        wrong = of_model("m").vectors[0].size // 2 - 1 if label == 0 else of_model("m").vectors[0].size // 2
+        assert ranked[wrong] == FINE

@@ -178,6 +178,20 @@ def test_ctrl_c_in_the_middle_settles_with_what_was_taken(sealed: Place, monkeyp
     assert releases(sealed) == []
 
 
+def test_an_exact_sum_that_fails_is_counted(sealed: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it failed is an answer about people."""
+
+    def fail(*args: object) -> None:
+        raise ArithmeticError("of one person")
+
+    monkeypatch.setattr("pellucid.vault.aggregate", fail)
+    with pytest.raises(ArithmeticError):
+        sealed.open("sid").release("applicants", ASKED, purpose=PURPOSE, epsilon=1.0)
+    (run,) = sealed.open().budget("applicants").runs
+    assert (run.status, run.steps_taken) == ("stopped", 1)
+    assert sealed.open().budget("applicants").spent > 0
+
+
 def test_a_release_that_was_killed_counts_whole(sealed: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statistics, "gaussian", stopping(2, lambda: os.kill(os.getpid(), signal.SIGKILL)))
 

@@ -58,14 +58,14 @@ def answered(model: nn.Module, x: Tensor) -> Tensor:
     return _flat(called(model, x), len(x))
 
 
-def outputs(model: nn.Module, x: Tensor, *, chunk: int = CHUNK) -> Tensor:
+def outputs(model: nn.Module, x: Tensor, *, chunk: int = CHUNK, finite: bool = True) -> Tensor:
     """Outputs of a :func:`frozen` model for ``x`` (N, …), in inference mode and in chunks of rows.
 
     Returns:
         float64 on the CPU: (N,) log-odds of class 1 for two classes, (N, C) logits for more.
 
     Raises:
-        UnsupportedModel: The output is of another shape, or not finite.
+        UnsupportedModel: The output is of another shape, or, unless ``finite`` is false, not finite.
     """
     device = device_of(model)
 
@@ -78,7 +78,7 @@ def outputs(model: nn.Module, x: Tensor, *, chunk: int = CHUNK) -> Tensor:
 
     with untouched(), torch.inference_mode():
         found = fitting(max(1, min(chunk, SLOTS // max(1, x[0].numel()))), answers)
-    if not bool(torch.isfinite(found).all()):
+    if finite and not bool(torch.isfinite(found).all()):
         raise UnsupportedModel(
             "the model gives NaN or infinity for some rows", where="model", fix="lower the learning rate and retrain"
         )

@@ -14,7 +14,7 @@ from pellucid.evidence import Estimate, Evidence, Subject
 from pellucid.privacy import StatisticsPlan
 from pellucid.privacy.scores import of_model, rates, roc_area
 from pellucid.project.project import Project, stamp
-from pellucid.project.scoring import cells
+from pellucid.project.scoring import cells, judged
 from pellucid.project.statistics import claim, how, paid, plan_for
 
 if TYPE_CHECKING:
@@ -150,16 +150,13 @@ def _release(
     delta: float | None,
     ranked: bool,
 ) -> Scores:
-    from pellucid import explain
-
     if not test:
         raise BadPlan("nobody is held out to score", where="test", fix="plan with a held-out share")
     asked = of_model(label, ranked=ranked)
     plan = plan_for(project, sealed, (asked,), epsilon=epsilon, delta=delta, test=test, part="held-out")
     name = f"{label.rpartition('@')[0][:55]}-scores"
     with paid(project, sealed, plan, name=name, purpose=purpose) as spending:
-        exact = cells(explain.predict(module, x, y), ranked=ranked)
-        noisy = spending.noisy(exact, plan.noise_multiplier)
+        noisy = spending.noisy(lambda: cells(judged(module, x, y), ranked=ranked), plan.noise_multiplier)
     people, sigma = round(plan.units * test), plan.noise_multiplier
     found = rates(noisy, sigma, people)
     area = roc_area(noisy, sigma, people) if ranked else None

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
     from pellucid.explain import Predictions
 
-__all__ = ["METRICS", "cells", "noise_for", "private_score", "public_score"]
+__all__ = ["METRICS", "cells", "judged", "noise_for", "private_score", "public_score"]
 
 METRICS: Final = ("accuracy", "auc")
 _POINTS: Final = {"accuracy": 0.005, "auc": 0.001}
 """Noise on a cell, as a share of the people scored: it moves either score by about half a point."""
 _SHARE: Final = 0.3
+_SURE: Final = 1e3
+"""A logit beyond all bins."""
 
 
 def noise_for(metric: str, people: int, *, epsilon: float, delta: float) -> float:
@@ -53,15 +55,37 @@ def private_score(
 
     One person is in one cell of a histogram, whose noise has ``noise_multiplier``; both numbers are taken from it.
     """
-    from pellucid import explain
-
-    predictions = explain.predict(module, x, y)
-    noisy: list[float] = gaussian(cells(predictions, ranked=metric == "auc"), noise_multiplier).tolist()
+    noisy: list[float] = gaussian(cells(judged(module, x, y), ranked=metric == "auc"), noise_multiplier).tolist()
     if metric == "auc":
         area = roc_area(noisy, noise_multiplier, people)
         return {"rank": area.value, metric: area.values()}
     # how many more are right than wrong: as good as the accuracy, and without a noisy number to divide by
     return {"rank": noisy[1] - noisy[0], metric: rates(noisy, noise_multiplier, people)["accuracy"].values()}
+
+
+def judged(module: nn.Module, x: torch.Tensor, y: torch.Tensor) -> Predictions:
+    """The scores of private people, of whom none can make it fail by what the model answers for them.
+
+    As :func:`pellucid.explain.predict`, but that a row whose logits are not finite counts as wrong with certainty: an
+    error would tell exactly that there is such a person.
+    """
+    import numpy as np
+
+    from pellucid.explain import Predictions
+    from pellucid.explain.answers import outputs
+    from pellucid.explain.model import frozen
+    from pellucid.explain.steady import steady
+
+    twin = frozen(module)
+    steady(twin, x)
+    logits, labels = outputs(twin, x, finite=False).numpy(), y.cpu().numpy()
+    if logits.ndim == 1:
+        logits = np.where(np.isfinite(logits), logits, np.where(labels == 1, -_SURE, _SURE))
+    else:
+        (lost,) = np.nonzero(~np.isfinite(logits).all(axis=1))
+        logits[lost] = 0.0
+        logits[lost, (labels[lost] + 1) % logits.shape[1]] = _SURE
+    return Predictions(logits, labels)
 
 
 def cells(predictions: Predictions, *, ranked: bool) -> npt.NDArray[np.int64]:

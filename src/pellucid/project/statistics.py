@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -148,10 +149,10 @@ class Spending:
         """What the release is called."""
         return self.reservation.label
 
-    def noisy(self, sums: npt.NDArray[np.int64], noise_multiplier: float) -> list[float]:
-        """``sums`` with noise; counted before it is drawn."""
+    def noisy(self, exact: Callable[[], npt.NDArray[np.int64]], noise_multiplier: float) -> list[float]:
+        """The sums of ``exact`` with noise; counted before they are computed, since that they fail tells of people."""
         self.taken += 1
-        found: list[float] = gaussian(sums, noise_multiplier).tolist()
+        found: list[float] = gaussian(exact(), noise_multiplier).tolist()
         return found
 
 
@@ -203,8 +204,8 @@ def _take(
         table = table.filter(~vault.in_test(table.column(data.TAG).to_numpy(), plan.test))
     noisy = {}
     for vector in plan.vectors:
-        sums = vault.aggregate(table, sealed.schema, vector, FINE)
-        noisy[vector] = spending.noisy(sums, plan.noise_multiplier)
+        exact = partial(vault.aggregate, table, sealed.schema, vector, FINE)
+        noisy[vector] = spending.noisy(exact, plan.noise_multiplier)
     return noisy
 
 
