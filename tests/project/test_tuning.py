@@ -28,6 +28,7 @@ from pellucid.privacy import TuningPlan
 from pellucid.project import model, tuning
 from pellucid.project.drawer import KEY, STATE, Drawer
 from pellucid.project.recipe import Outcome
+from pellucid.project.reservations import folder, lock
 from pellucid.project.resume import abandon, resume, resume_tuning
 from pellucid.train import trial as trials
 
@@ -388,6 +389,40 @@ def test_an_abandoned_tuning_stays_spent_and_its_state_is_destroyed(killed: Plac
     (kept._folder / STATE).write_bytes(sealed_state)  # a copy that somebody kept
     with pytest.raises(Tampered):
         kept.get()
+
+
+@pytest.mark.usefixtures("quick")
+def test_when_a_settlement_is_recorded_the_key_is_gone(sealed: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that no kill between the two leaves a key behind."""
+    fixed(monkeypatch, 1)
+    record, seen = Project.record, []
+
+    def watched(self: Project, kind: str, **fields: Any) -> Any:
+        if kind == "settle":
+            place = folder(self, fields["reservation"])
+            seen.append((place.is_dir(), (place / KEY).exists(), (place / STATE).exists()))
+        return record(self, kind, **fields)
+
+    monkeypatch.setattr(Project, "record", watched)
+    tune(sealed.open("sid"), sealed)
+    assert seen == [(True, False, False)]
+
+
+def test_what_a_settled_run_left_is_swept_once_its_process_is_gone(killed: Place) -> None:
+    kept = drawer(killed)
+    state, key = ((kept._folder / name).read_bytes() for name in (STATE, KEY))
+    abandon(killed.open("sid"), "best")
+    kept._folder.mkdir()
+    (kept._folder / STATE).write_bytes(state)
+    (kept._folder / KEY).write_bytes(key)
+    project = killed.open("sid")
+    held = lock(project, kept._folder.name)
+    with project.writing():
+        assert kept.there, "its process is still at it"
+    held.close()
+    with killed.open("sid").writing():
+        pass
+    assert not kept._folder.exists()
 
 
 @pytest.mark.usefixtures("quick")

@@ -98,7 +98,7 @@ class Drawer:
 
 
 def destroy(folder: Path) -> None:
-    """Overwrite the key in ``folder``, if there is one, and remove it: no state opens any more."""
+    """Overwrite the key in ``folder``, if there is one, and remove it and the state: none opens any more."""
     path = folder / KEY
     if not path.exists():
         return
@@ -107,3 +107,4 @@ def destroy(folder: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     path.unlink()
+    (folder / STATE).unlink(missing_ok=True)

@@ -269,11 +269,13 @@ class Project:
     @contextmanager
     def writing(self) -> Iterator[Writer]:
         """One exclusive transaction on the log; see :meth:`pellucid.log.store.Log.writing`."""
-        if self.notices and not self._swept:
-            from pellucid.project.reservations import settle_abandoned
+        if not self._swept:
+            from pellucid.project.reservations import settle_abandoned, sweep
 
             self._swept = True
-            settle_abandoned(self)
+            sweep(self)
+            if self.notices:
+                settle_abandoned(self)
         self.refresh()
         with self.log.writing(self.log_key, self.name) as writer:
             start = writer.size

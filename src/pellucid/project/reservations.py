@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -25,6 +26,7 @@ __all__ = [
     "relock",
     "resumption",
     "settle_abandoned",
+    "sweep",
     "tunes",
     "unfinished",
     "unlock",
@@ -184,6 +186,18 @@ def settle_abandoned(project: Project) -> None:
     for entry in dead:
         clear(project, entry.body["reservation"])
         _lock_path(project, entry.body["reservation"]).unlink(missing_ok=True)
+
+
+def sweep(project: Project) -> None:
+    """Remove what settled runs left behind whose process is gone."""
+    left = [path.name for path in (project.layout.root / "runs").glob("*") if path.is_dir()]
+    settled = _settled(project) if left else set()
+    for name in left:
+        held = _lock_path(project, name)
+        if name in settled and (not held.exists() or _free(held)):
+            with contextlib.suppress(OSError):  # of another user of this machine, who removes it
+                clear(project, name)
+                held.unlink(missing_ok=True)
 
 
 def clear(project: Project, reservation: str) -> None:

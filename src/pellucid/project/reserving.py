@@ -11,8 +11,9 @@ from pellucid.errors import BudgetExceeded
 from pellucid.log.entries import Entry, seal_record
 from pellucid.privacy import Ledger, LedgerPlan, ledgers_of
 from pellucid.project.budgets import alert
+from pellucid.project.drawer import destroy
 from pellucid.project.project import Project
-from pellucid.project.reservations import clear, lock, unlock
+from pellucid.project.reservations import clear, folder, lock, unlock
 
 __all__ = ["Reservation", "reserve"]
 
@@ -36,7 +37,8 @@ class Reservation:
     lock: TextIO
 
     def settle(self, status: str, steps: int) -> None:
-        """Record what was taken, and end."""
+        """Record what was taken, and end. What nobody may read is destroyed first: whoever is killed leaves no key."""
+        destroy(folder(self.project, self.name))
         self.project.record("settle", reservation=self.name, status=status, steps=steps)
         clear(self.project, self.name)
         unlock(self.project, self.name, self.lock)
