@@ -82,3 +82,14 @@ def test_who_is_replaced_and_who_stopped_early_is_said():
     assert "another row" in said(statement, "neighbours")
     assert "stopped early" in said(statement, "accounting")
     assert "stopped early" not in said(guarantee(values(EVENTS[0]), {"status": "complete"}), "accounting")
+
+
+def test_the_time_a_tuning_took_is_said_to_tell_unless_the_end_was_held():
+    tuned = RepeatAndSelect((Event(0.05, 4.0, 30),), 5.0, 0.0)
+    for more in ({}, {"tuning": {"hold": 0.0}}):
+        text = said(guarantee(values(tuned, **more)), "sampling")
+        assert "tells about how many runs there were" in text
+        assert "neither it" not in text
+    held = said(guarantee(values(tuned, tuning={"hold": 7200.0})), "sampling")
+    assert "neither it nor the other runs were shown to anybody" in held
+    assert "7200 seconds" in held

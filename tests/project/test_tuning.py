@@ -114,7 +114,9 @@ def drawer(place: Place, who: str = "sid") -> Drawer:
 
 def test_a_tuning_is_one_reservation_and_one_model_whose_bundle_verifies(sealed: Place) -> None:
     with sealed.open("sid") as project:
-        made = tune(project, sealed)
+        told: list[str] = []
+        made = tune(project, sealed, on_phase=told.append)
+        assert [line for line in told if "how many trials there were; hold = SECONDS" in line]
         (run,) = project.budget("applicants").runs
         assert (run.run, run.status, run.epsilon) == ("best@1", "complete", made.epsilon)
         assert 2.9 < made.epsilon <= 3.0, "what the recipe says is for the whole"
@@ -301,7 +303,10 @@ def test_the_end_can_be_held_until_a_time_fixed_beforehand(sealed: Place, monkey
     fixed(monkeypatch, 1)
     slept: list[float] = []
     monkeypatch.setattr(tuning.time, "sleep", slept.append)
-    tune(sealed.open("sid"), sealed, hold=3600)
+    told: list[str] = []
+    tune(sealed.open("sid"), sealed, hold=3600, on_phase=told.append)
+    assert of(sealed, "privacy").values["tuning"]["hold"] == 3600.0
+    assert not [line for line in told if "hold =" in line]
     assert 3000 < max(slept) <= 3600
 
 

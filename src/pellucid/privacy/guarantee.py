@@ -32,8 +32,16 @@ _SAMPLING: Final = {
     "mixture_gaussian": "In each of {count} steps every row was drawn on its own; a {unit} may have up to {rows} of"
     " them, and is protected with all of them.",
     "repeat_and_select": "The best of a random number of runs, {mean} on average, was released; the number was drawn"
-    " before the first run, and neither it nor the other runs were shown to anybody.",
+    " before the first run, and {shown}",
 }
+_HELD: Final = (
+    "neither it nor the other runs were shown to anybody: the end was not recorded before a time that was fixed"
+    " beforehand, {hold:g} seconds after the beginning, so that how long it took tells nothing if the runs took less."
+)
+_NOT_HELD: Final = (
+    "the other runs were shown to nobody; but how long it took is in the log and tells about how many runs there were,"
+    " which the epsilon does not count."
+)
 _NOT_COVERED: Final = (
     "Numbers measured on held-out people, such as accuracy, unless they are marked as releases of their own.",
     "What was done with the data outside of Pellucid, and data sets of the same people that it was not told about.",
@@ -72,7 +80,7 @@ def guarantee(privacy: Mapping[str, Any], training: Mapping[str, Any] | None = N
         Sentence("strength", _strength(privacy)),
     ]
     for event in privacy["events"]:
-        found += _sampled(event, words)
+        found += _sampled(event, {**words, "shown": _shown(privacy)})
     found += [Sentence("noise", text) for text in _noise(privacy)]
     found += [Sentence("accounting", text) for text in _accounting(privacy)]
     if training is not None and training.get("status") == "stopped":
@@ -123,6 +131,12 @@ def _sampled(event: Mapping[str, Any], words: Mapping[str, str]) -> list[Sentenc
     facts |= {name: event.get(name, "") for name in ("bands", "most")}
     inner = [sentence for one in event.get("events", ()) for sentence in _sampled(one, words)]
     return [Sentence("sampling", said.format(**facts)), *inner]
+
+
+def _shown(privacy: Mapping[str, Any]) -> str:
+    """What showed of how many runs there were, in a tuning; where nothing is said of a hold there was none."""
+    hold = (privacy.get("tuning") or {}).get("hold", 0.0)
+    return _HELD.format(hold=hold) if hold > 0 else _NOT_HELD
 
 
 def _short(text: str) -> str:

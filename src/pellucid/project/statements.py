@@ -139,12 +139,13 @@ def _method(plan: AnyPlan) -> str:
 
 
 def privacy_evidence(
-    plan: AnyPlan | TuningPlan, subject: Subject, schema: Schema, *, taken: int | None = None
+    plan: AnyPlan | TuningPlan, subject: Subject, schema: Schema, *, taken: int | None = None, hold: float = 0.0
 ) -> Evidence:
     """What the model claims: the epsilon of the plan that was reserved, however many of its steps were taken.
 
     Of a run that was stopped after ``taken`` steps, the epsilon of these stands beside it as ``odometer``: no claim,
-    since who stopped may have looked, and no requirement can read it.
+    since who stopped may have looked, and no requirement can read it. Of a tuning, nothing of the end was recorded
+    before ``hold`` seconds had passed.
     """
     part = first_steps(plan.events, taken) if taken is not None and 0 < taken < plan.steps else []
     second = accounting.second_opinion(plan.events, plan.delta)
@@ -168,18 +169,19 @@ def privacy_evidence(
         "curve": [list(point) for point in accounting.curve(plan.events, plan.delta)],
         "events": plan.events,
         **({"odometer": {"steps": taken, "epsilon": accounting.epsilon(part, plan.delta)}} if part else {}),
-        **({"tuning": _tuning(plan)} if isinstance(plan, TuningPlan) else {}),
+        **({"tuning": _tuning(plan, hold)} if isinstance(plan, TuningPlan) else {}),
     }
     return Evidence("privacy", subject, values, stamp(accounting.how(plan.events)), "public")
 
 
-def _tuning(plan: TuningPlan) -> dict[str, Any]:
+def _tuning(plan: TuningPlan, hold: float) -> dict[str, Any]:
     """What binds the events to the plan of a trial; all of it was registered before the first."""
     return {
         "distribution": plan.distribution,
         "trials": plan.trials,
         "score_noise": plan.score_noise,
         "trial": plan.trial,
+        "hold": hold,
     }
 
 

@@ -253,6 +253,11 @@ class Session:
                 if self.asked.plan.hidden
                 else f"tuning {self.made.label}"
             )
+            if self.asked.plan.hidden and not self.asked.hold:
+                self.say(
+                    "how long it takes is in the log, and tells about how many trials there were; hold = SECONDS in the"
+                    " space keeps the end until then"
+                )
             while self.state["done"] < self.state["trials"]:
                 self._next()
             time.sleep(max(0.0, until - time.monotonic()))
@@ -332,7 +337,7 @@ class Session:
             [
                 dataset_evidence(self.sealed),
                 training,
-                privacy_evidence(plan, subject, self.sealed.schema),
+                privacy_evidence(plan, subject, self.sealed.schema, hold=asked.hold),
                 provenance_evidence(made, subject, reservation=self.made.index, factory=None),
                 self._evidence(subject),
             ]
