@@ -74,13 +74,14 @@ class Maker:
         *,
         signer: SigningKey | None = None,
         role: str = "scientist",
+        coverage: Mapping[str, str] | None = None,
     ) -> Bundle:
-        evidence = []
+        evidence, made = [], {"at": "2026-03-01T12:00:00Z"}
         for kind, values in pieces:
-            about = Subject("applicants@1", DATA_SHA) if kind == "dataset" else subject
+            about = Subject("applicants@1", DATA_SHA) if kind in ("dataset", "release") else subject
             evidence.append(
                 self.leaf(
-                    Evidence(kind, about, values, {"at": "2026-03-01T12:00:00Z"}, "public"), signer or self.scientist
+                    Evidence(kind, about, values, made, (coverage or {}).get(kind, "public")), signer or self.scientist
                 )
             )
         leaves = [self.genesis(), self.grant(role), *evidence]

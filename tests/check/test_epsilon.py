@@ -32,8 +32,8 @@ def alone(values: Any) -> dict[str, Any]:
     return {"privacy": values["privacy"]}
 
 
-def check(make: Callable[..., Bundle], maker: Any, values: Any) -> Any:
-    result = verify_bundle(make(values), [maker.owner.verifier])
+def check(make: Callable[..., Bundle], maker: Any, values: Any, **options: Any) -> Any:
+    result = verify_bundle(make(values, **options), [maker.owner.verifier])
     return next(check for check in result.checks if check.name == "epsilon"), result.epsilon
 
 
@@ -164,3 +164,67 @@ def test_a_recomputation_that_was_done_before_needs_no_accountant(make, maker, a
         env={**os.environ, **folders},
     )
     assert done.stdout.startswith("False")
+
+
+GAUSSIAN = {"kind": "gaussian", "noise_multiplier": "10", "count": 1}
+
+
+def release(**changed: Any) -> dict[str, Any]:
+    price = {"name": "means", "delta": 1e-5, "adjacency": "add-or-remove-one", "events": [GAUSSIAN]}
+    least = accounting.epsilon([GAUSSIAN], 1e-5)
+    return {"statistics": [], "part": "all", "unit": "row", **price, "epsilon": least, **changed}
+
+
+@pytest.mark.parametrize("coverage", ["public", "own-release"])
+@pytest.mark.parametrize("kinds", [("training",), ("training", "dataset"), ("training", "dataset", "privacy")])
+def test_every_release_states_its_price_whatever_else_the_bundle_holds(make, maker, values, coverage, kinds):
+    """Without a privacy statement, and whatever the release is labelled."""
+
+    def found(kind: str, content: dict[str, Any]) -> Any:
+        given = {**{each: values[each] for each in kinds}, kind: content}
+        return check(make, maker, given, coverage={kind: coverage})[0]
+
+    good = "pass" if "privacy" in kinds else "not checked"
+    assert found("release", release()).status == good
+    assert found("evaluation", {**values["evaluation"], "released": release()}).status == good
+    for bent in (release(epsilon=0.001), release(delta=0.99), release(delta=0.01), release(delta=-1.0)):
+        for wrong in (found("release", bent), found("evaluation", {**values["evaluation"], "released": bent})):
+            assert (wrong.status, wrong.detail[:12]) == ("fail", "means states")
+
+
+def test_a_delta_is_below_one_by_the_number_of_people(make, maker, values):
+    for units, status in ((99, "not checked"), (101, "fail")):
+        dataset = {**values["dataset"], "units": units}
+        given = {"training": values["training"], "dataset": dataset, "release": release(delta=0.01, epsilon=9.0)}
+        assert check(make, maker, given)[0].status == status
+
+
+def test_a_release_of_its_own_without_a_price_is_refused(make, maker, values):
+    for kind in ("evaluation", "fairness"):
+        found = check(make, maker, {kind: values[kind]}, coverage={kind: "own-release"})[0]
+        assert (found.status, found.detail) == ("fail", f"{kind} is a release of its own and states no price")
+        assert check(make, maker, {kind: values[kind]})[0].status == "not checked"
+
+
+def test_a_tuning_whose_trials_are_all_shown_is_paid_for_by_the_privacy_statement(make, maker):
+    shown = {"released": "all trials", "events": [SELECTION]}
+    assert check(make, maker, {"tuning": shown}, coverage={"tuning": "own-release"})[0].status == "not checked"
+
+
+def test_how_much_is_composed_is_bounded_over_the_bundle(make, maker, values):
+    def sampled(number: int) -> list[dict[str, Any]]:
+        event = {"kind": "poisson_gaussian", "noise_multiplier": "1.1", "count": 100}
+        return [{**event, "sample_rate": f"0.0{100 + each}"} for each in range(number)]
+
+    def found(events: Any, *others: str) -> Any:
+        given = {kind: values[kind] for kind in ("training", *others)}
+        return check(make, maker, {**given, "release": release(events=events, epsilon=400.0)})[0]
+
+    many = "the bundle composes 33 different sampled mechanisms; at most 32 are checked"
+    for events in (sampled(33), [{**SELECTION, "events": sampled(33)}]):
+        assert (found(events).status, found(events).detail) == ("fail", many)
+    for events in ([{**GAUSSIAN, "count": 10**7 + 1}], [GAUSSIAN] * 1001, [], "x", [1], None):
+        assert (found(events).status, "event" in found(events).detail) == ("fail", True)
+    # together with what the privacy statement composes
+    assert found(sampled(32), "privacy").detail == many
+    assert "more than 10000000" in found([{**GAUSSIAN, "count": 10**7}], "privacy").detail

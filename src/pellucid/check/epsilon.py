@@ -12,20 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from pellucid.check.prices import TOLERANCE, WHOLE, bounded, priced, real, steps_of
 from pellucid.check.unit import follows_unit
 from pellucid.errors import BadFile, BadPlan, PellucidError, Unverified
 from pellucid.evidence import Evidence
 
 __all__ = ["TOLERANCE", "CheckStatus", "EpsilonCheck", "recheck"]
 
-TOLERANCE: Final = 1e-6
-"""How far a claimed epsilon may lie below the recomputed one: the step to which claims are rounded up."""
-MAX_STEPS: Final = 10_000_000
-MAX_EVENTS: Final = 1000
 MAX_POINTS: Final = 256
 """Most further deltas, and most points of a curve, that are recomputed."""
 _CHOICES: Final = ("clipping", "mechanism", "bands", "augmentations", "unit_rows", "sampling", "rows")
-_WHOLE: Final = ("gaussian", "laplace")  # everybody is in every step
 CheckStatus = Literal["pass", "fail", "not checked"]
 
 
@@ -45,60 +41,38 @@ class EpsilonCheck:
 
 
 def recheck(evidence: Sequence[Evidence]) -> tuple[CheckStatus, str, EpsilonCheck]:
-    """Every privacy statement must hold; the epsilon shown is the last one's, which is the one that counts."""
+    """Every privacy statement and every price must hold; the epsilon shown is the last statement's, which counts."""
     statements = [piece for piece in evidence if piece.kind == "privacy"]
-    if not statements:
-        return "not checked", "the bundle holds no privacy evidence", EpsilonCheck()
     steps = [piece.values.get("steps") for piece in evidence if piece.kind == "training"]
     shown = EpsilonCheck()
-    unbound = ""
-    for statement in statements:
-        try:
+    unbound, unclear = "", "the events cannot be composed"
+    try:
+        bounded(evidence)
+        for statement in statements:
             shown = _recompute(statement.values)
             unbound = _follows(statement.values, evidence)
             _claim(statement.values, shown, steps)
-        except (Unverified, BadFile, ArithmeticError, ValueError, TypeError, KeyError, AttributeError) as error:
-            what = error.what if isinstance(error, PellucidError) else "the events cannot be composed"
-            return "fail", what, shown
-    try:
-        _priced(evidence)
+        unclear = "a release states no price"
+        priced(evidence)
     except (Unverified, BadFile, ArithmeticError, ValueError, TypeError, KeyError, AttributeError) as error:
-        return "fail", error.what if isinstance(error, PellucidError) else "a release states no price", shown
+        return "fail", error.what if isinstance(error, PellucidError) else unclear, shown
+    if not statements:
+        return "not checked", "the bundle holds no privacy evidence", shown
     found = [f"{value} ({name})" for name, value in (("PLD", shown.pld), ("RDP", shown.rdp)) if value is not None]
     alone = "" if len(found) > 1 else "; no second accountant can compose these events: no second opinion"
     return "pass", f"claimed {shown.claimed}, recomputed {' and '.join(found)}{alone}{unbound}", shown
 
 
-def _priced(evidence: Sequence[Evidence]) -> None:
-    """What was released by itself, statistics and evaluations, must state at least what its events cost."""
-    from pellucid.privacy import accounting
-
-    for piece in evidence:
-        values = piece.values if piece.kind == "release" else piece.values.get("released")
-        if piece.coverage != "own-release" or values is None:
-            continue
-        events, delta, adjacency = values["events"], _real(values, "delta"), values["adjacency"]
-        least = min(accounting.epsilon(events, delta, by, adjacency) for by in accounting.able(events, adjacency))
-        if _real(values, "epsilon") < least - TOLERANCE:
-            raise Unverified(f"{values['name']} states epsilon {values['epsilon']}, and its events compose to {least}")
-
-
 def _recompute(values: Mapping[str, Any]) -> EpsilonCheck:
     """Epsilon from the events alone, after everything that would make the composition mean something else."""
-    delta = _real(values, "delta")
+    delta = real(values, "delta")
     if not 0 < delta < 1:
         raise Unverified("delta is not between 0 and 1")
     events = values["events"]
-    if not isinstance(events, list) or not 0 < len(events) <= MAX_EVENTS:
-        raise Unverified(f"events is not a list of 1 to {MAX_EVENTS}")
-    counts = [event.get("count") if isinstance(event, Mapping) else None for event in events]
-    whole = [count for count in counts if isinstance(count, int) and not isinstance(count, bool) and count > 0]
-    if len(whole) != len(counts) or sum(whole) > MAX_STEPS:
-        raise Unverified(f"an event's count is not a whole number from 1, or the sum is beyond {MAX_STEPS}")
-    if sum(whole) != _real(values, "steps"):
+    if steps_of(events) != real(values, "steps"):
         raise Unverified("the events compose another number of steps than the evidence claims")
     _matches(values, events)
-    claimed = _real(values, "epsilon")
+    claimed = real(values, "epsilon")
     from pellucid.privacy import accounting  # here: most bundles' answers are remembered, and no library is needed
 
     adjacency = values["adjacency"]
@@ -112,8 +86,8 @@ def _matches(values: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> 
     for name in ("sample_rate", "noise_multiplier"):
         if name == "sample_rate" and any(event.get("kind") == "mixture_gaussian" for event in inner):
             continue  # it is in the probabilities, which have to be those of the plan
-        field_value = _real(values, name)
-        texts = [event.get(name, "1" if event.get("kind") in _WHOLE else None) for event in inner]
+        field_value = real(values, name)
+        texts = [event.get(name, "1" if event.get("kind") in WHOLE else None) for event in inner]
         numbers = [float(text) for text in texts if isinstance(text, str)]
         if not any(math.isclose(field_value, number, rel_tol=1e-6) for number in numbers):
             raise Unverified(f"{name} is not that of the events")
@@ -130,7 +104,7 @@ def _follows(values: Mapping[str, Any], evidence: Sequence[Evidence]) -> str:
     datasets = [piece.values for piece in evidence if piece.kind == "dataset"]
     units: list[Any] = [declared.get("units") for declared in datasets]
     missing = [kind for kind, found in (("training", training), ("dataset", units)) if not found]
-    delta = _real(values, "delta")
+    delta = real(values, "delta")
     for number in units:
         if not isinstance(number, int) or isinstance(number, bool) or not 0 < number * delta < 1:
             raise Unverified("delta is not below 1/units: a claim this weak may publish a whole person")
@@ -156,14 +130,14 @@ def _follows(values: Mapping[str, Any], evidence: Sequence[Evidence]) -> str:
                     **asked,
                     units=number,
                     delta=delta,
-                    noise_multiplier=_real(values, "noise_multiplier"),
+                    noise_multiplier=real(values, "noise_multiplier"),
                     epsilon=1.0,  # these two take no part in rate, steps and mechanism
                     clip=1.0,
                 )
             except BadPlan as error:
                 raise Unverified(f"training and dataset make no plan: {error.what}") from error
             texts = [event.get("sample_rate") for event in values["events"]]
-            rates = [_real(values, "sample_rate"), *(float(text) for text in texts if isinstance(text, str))]
+            rates = [real(values, "sample_rate"), *(float(text) for text in texts if isinstance(text, str))]
             if not all(math.isclose(rate, plan.sample_rate, rel_tol=1e-9) for rate in rates):
                 raise Unverified("sample_rate is not what batch, held-out share and units make")
             (event,) = plan.events
@@ -187,7 +161,7 @@ def _follows_tuning(values: Mapping[str, Any], run: Mapping[str, Any], units: Se
 
     told = values["tuning"]
     common: dict[str, Any] = {"epsilon": 1.0, "delta": values["delta"], "test": run["test"]}
-    common["noise_multiplier"] = _real(values, "noise_multiplier")
+    common["noise_multiplier"] = real(values, "noise_multiplier")
     for number in units:
         try:
             base: Plan | BoostPlan
@@ -211,9 +185,9 @@ def _follows_tuning(values: Mapping[str, Any], run: Mapping[str, Any], units: Se
             raise Unverified(f"training and dataset make no plan: {error.what}") from error
         if plan.events != values["events"] or plan.trial != told["trial"]:
             raise Unverified("the events are not those of such a tuning of what training and dataset make")
-        if not math.isclose(_real(values, "sample_rate"), plan.sample_rate, rel_tol=1e-9):
+        if not math.isclose(real(values, "sample_rate"), plan.sample_rate, rel_tol=1e-9):
             raise Unverified("sample_rate is not what batch, held-out share and units make")
-        if _real(run, "steps") > base.steps:
+        if real(run, "steps") > base.steps:
             raise Unverified("the model was trained for more steps than were accounted for")
 
 
@@ -222,13 +196,13 @@ def _follows_boosting(values: Mapping[str, Any], run: Mapping[str, Any]) -> None
 
     How many people there are takes no part in it, and so needs no binding.
     """
-    columns, rounds = len(run["features"]), _real(run, "rounds")
-    if _real(run, "columns") != columns:
+    columns, rounds = len(run["features"]), real(run, "rounds")
+    if real(run, "columns") != columns:
         raise Unverified("columns is not the number of features")
     found = [(event["kind"], event["count"]) for event in values["events"]]
     if found != [("gaussian", columns), ("gaussian", columns * rounds)]:
         raise Unverified("the events are not those of boosting so many features in so many rounds")
-    if float(values["events"][1]["noise_multiplier"]) != _real(values, "noise_multiplier"):
+    if float(values["events"][1]["noise_multiplier"]) != real(values, "noise_multiplier"):
         raise Unverified("noise_multiplier is not that of the sums over leaves")
     if values["sample_rate"] != 1 or values["steps"] != columns * (rounds + 1):
         raise Unverified("sample_rate or steps is not that of boosting")
@@ -247,7 +221,7 @@ def _claim(values: Mapping[str, Any], found: EpsilonCheck, training_steps: Seque
         other = by.get(str(second.get("accountant"))) if isinstance(second, Mapping) else None
         if other is None or second["accountant"] == values["accountant"]:
             raise Unverified("the second opinion is not by another accountant that can compose these events")
-        if _real(second, "epsilon") < other - TOLERANCE:
+        if real(second, "epsilon") < other - TOLERANCE:
             raise Unverified(f"the second opinion is claimed below what the events compose to, {other}")
     _at_other_deltas(values)
     _on_the_curve(values)
@@ -270,7 +244,7 @@ def _at_other_deltas(values: Mapping[str, Any]) -> None:
     deltas = tuple(float(text) for text in stated)
     found = accounting.epsilon_each(values["events"], deltas, values["adjacency"])
     for text, least in zip(stated, found, strict=True):
-        if _real(stated, text) < least - TOLERANCE:
+        if real(stated, text) < least - TOLERANCE:
             raise Unverified(f"epsilon {stated[text]} is claimed at delta {text}, and the events compose to {least}")
 
 
@@ -282,18 +256,11 @@ def _on_the_curve(values: Mapping[str, Any]) -> None:
     if not isinstance(stated, list) or not 0 < len(stated) <= MAX_POINTS or any(len(point) != 2 for point in stated):
         raise Unverified(f"the curve is not a list of 1 to {MAX_POINTS} pairs of epsilon and delta")
     points = [{"epsilon": point[0], "delta": point[1]} for point in stated]
-    grid = [_real(point, "epsilon") for point in points]
+    grid = [real(point, "epsilon") for point in points]
     if grid[0] < 0 or any(a >= b for a, b in itertools.pairwise(grid)):
         raise Unverified("the epsilons of the curve do not rise from 0 on")
     from pellucid.privacy import accounting
 
     for point, least in zip(points, accounting.deltas_at(values["events"], grid, values["adjacency"]), strict=True):
-        if _real(point, "delta") < least * (1 - 1e-9) - 1e-15:
+        if real(point, "delta") < least * (1 - 1e-9) - 1e-15:
             raise Unverified(f"the curve is below that of the events at epsilon {point['epsilon']}")
-
-
-def _real(values: Mapping[str, Any], name: str) -> float:
-    value = values.get(name)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise Unverified(f"{name} is not a finite number")
-    return float(value)
