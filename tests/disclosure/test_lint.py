@@ -80,6 +80,22 @@ def test_counts_below_the_minimum_cell_are_found_without_any_data() -> None:
     assert lint(b'{"group": "x", "n": 7}') == (Leak("small cell", "counts below 10 are in the file"),)
     assert lint(b'{"group": "x", "n": 10, "share": 0.7, "rows": []}') == ()
     assert lint(b"<tr><td>support</td><td>3</td></tr>") != ()
+    assert lint(b"<tr><td>support</td>\n <td>3</td></tr>") != ()
+
+
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [
+        ('{"n": 3, "auc": 0.9}', 1),
+        ('{"n":3,"x":1}', 1),
+        ('{"n": 3.0}', 1),
+        ('{"n": 3.00,\n "count": 9}', 2),
+        ('{"support": [3, 400, 4.0,7]}', 3),
+        ('{"n": 3.05, "count": 0.0, "size": 3e5, "rows": 12345, "support": [30, 4.5, 0, 120]}', 0),
+    ],
+)
+def test_small_counts_are_found_however_json_goes_on(text: str, times: int) -> None:
+    assert sum(leak.times for leak in lint(text.encode())) == times
 
 
 def test_least_and_greatest_values_are_found_beside_their_word_unless_they_are_declared() -> None:

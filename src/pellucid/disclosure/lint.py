@@ -29,11 +29,11 @@ _DIGITS: Final = 5
 _RUN: Final = 5
 _MANY: Final = 100
 _NOTHING: Final = "\0"  # in no file
-_COUNT: Final = re.compile(
-    r"""(?:"(?:n|counts?|size|support|units|people|samples|rows)"\s*:\s*"""
-    r"""|>\s*(?:n|counts?|size|support|units|people|samples|rows)\s*<[^<>]*><[^<>]*>\s*)(\d{1,4})(?![\d.,\w])""",
-    re.IGNORECASE,
-)
+_NAMED: Final = r"(?:n|counts?|size|support|units|people|samples|rows)"
+_NUMBER: Final = r"(\d{1,4})(?:\.0+)?(?![\w]|[.,]\d)"
+_COUNT: Final = re.compile(rf"""(?:"{_NAMED}"\s*:\s*|>\s*{_NAMED}\s*<[^<>]*>\s*<[^<>]*>\s*){_NUMBER}""", re.IGNORECASE)
+_COUNTS: Final = re.compile(rf'"{_NAMED}"\s*:\s*\[([\d.,\s]*)\]', re.IGNORECASE)
+_ITEM: Final = re.compile(rf"(?<![\d.]){_NUMBER}")
 _EXTREMES: Final = frozenset({"min", "max", "minimum", "maximum", "least", "greatest", "smallest", "largest"})
 
 
@@ -220,5 +220,7 @@ def _digits(number: float) -> int:
 
 def _small(said: Sequence[str], minimum_cell: int) -> list[Leak]:
     """Counts of people below the minimum cell: in JSON beside a key that names them, in a table beside such a cell."""
-    times = sum(0 < int(found) < minimum_cell for text in said[:1] for found in _COUNT.findall(text))
+    text = said[0] if said else ""
+    listed = (number for found in _COUNTS.findall(text) for part in found.split(",") for number in _ITEM.findall(part))
+    times = sum(0 < int(number) < minimum_cell for number in (*_COUNT.findall(text), *listed))
     return [Leak("small cell", f"counts below {minimum_cell} are in the file", times)] if times else []
