@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
+import pytest
+import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -165,3 +167,15 @@ def test_the_same_table_is_suppressed_in_the_same_way() -> None:
 def test_a_table_without_small_cells_is_published_whole() -> None:
     assert protect({"a": 10, "b": 11}, [["a", "b"]], MINIMUM_CELL) == frozenset()
     assert protect({}, [], MINIMUM_CELL) == frozenset()
+
+
+@pytest.mark.parametrize("status", [1, 2, 4])
+def test_where_the_solver_gives_no_answer_everything_is_suppressed(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """An iteration limit or numerical trouble, which no small table brings about."""
+    sizes = {("a", "x"): 3, ("a", "y"): 50, ("b", "x"): 60, ("b", "y"): 70, ("c", "x"): 80, ("c", "y"): 90}
+    assert 0 < len(suppressed_cells(sizes)) < len(sizes)
+    failed = scipy.optimize.OptimizeResult(status=status, x=None)
+    monkeypatch.setattr(scipy.optimize, "linprog", lambda *_, **__: failed)
+    assert suppressed_cells(sizes) == frozenset(sizes)

@@ -25,6 +25,12 @@ MINIMUM_CELL: Final = 10
 """The least number of people that is published, for whatever reader."""
 _SLACK: Final = 1e-6  # of the solver, in people
 _USED: Final = 1e-7
+_INFEASIBLE: Final = 2  # what scipy's linprog calls it
+_UNBOUNDED: Final = 3
+
+
+class _NoAnswer(Exception):  # of the solver; caught in this module
+    """Nobody knows how uncertain a cell is."""
 
 
 def suppressed_groups(
@@ -84,7 +90,7 @@ def protect(
     Cells are suppressed where the least is lost: for each small cell that is exposed a linear programme looks for two
     ways to move people about that keep every known total and differ by ``minimum_cell`` in that cell (Kelly, Golden and
     Assad 1992, Networks 22); the cells that take part are suppressed. If the totals themselves say too much, every cell
-    is suppressed: the table adds nothing then to what was known.
+    is suppressed: the table adds nothing then to what was known. So it is if the solver gives no answer.
 
     Args:
         sizes: Cell → people. A combination that is not there is known to be nobody.
@@ -93,6 +99,15 @@ def protect(
         also: Cells that are to be suppressed and protected for another reason, whatever their size.
     """
     small = sorted((c for c in sizes if sizes[c] < minimum_cell or c in also), key=lambda c: (sizes[c], repr(c)))
+    try:
+        return _protected(sizes, small, lines, minimum_cell)
+    except _NoAnswer:
+        return frozenset(sizes)
+
+
+def _protected(
+    sizes: Mapping[Cell, int], small: Sequence[Cell], lines: Sequence[Collection[Cell]], minimum_cell: int
+) -> frozenset[Cell]:
     hidden = set(small)
     for cell in small:
         if _uncertain(sizes, hidden, lines, cell, minimum_cell):
@@ -118,15 +133,18 @@ def feasible(
         hidden: The suppressed cells, ``cell`` among them; the others are published.
         lines: Sets of cells whose total is known.
         cell: Which one.
+
+    Returns:
+        Both; the greatest is inf where there is no end to it.
     """
     cells = sorted(hidden, key=repr)
     matrix = _matrix(cells, lines)
     known = matrix @ np.array([sizes[each] for each in cells], dtype=np.float64)
     aim = np.array([float(each == cell) for each in cells])
     least, greatest = (_solve(sign * aim, matrix, known, [(0, None)] * len(cells)) for sign in (1.0, -1.0))
-    low = 0.0 if least is None else float(aim @ least)
-    high = float("inf") if greatest is None else float(aim @ greatest)
-    return low, high
+    if least is None:  # nothing is below zero, and the table itself fits what is published
+        raise _NoAnswer
+    return float(aim @ least), float("inf") if greatest is None else float(aim @ greatest)
 
 
 def _uncertain(
@@ -156,7 +174,7 @@ def _helpers(
     right = np.zeros(equal.shape[0])
     right[-1] = width
     room = [(0.0, float(sizes[each])) for each in cells]
-    found = _solve(np.tile(price, 4), equal, right, [*[(0.0, None)] * count, *room] * 2)
+    found = _solve(np.tile(price, 4), equal, right, [*[(0.0, None)] * count, *room] * 2, may_fail=True)
     if found is None:
         return None
     moved = found.reshape(4, count).max(axis=0)
@@ -175,9 +193,19 @@ def _solve(
     matrix: npt.NDArray[np.float64],
     right: npt.NDArray[np.float64],
     room: Sequence[tuple[float, float | None]],
+    *,
+    may_fail: bool = False,
 ) -> npt.NDArray[np.float64] | None:
-    """The cheapest point; None where there is none or no end to it."""
+    """The cheapest point; None where there is no end to it, or with ``may_fail`` where there is none.
+
+    Raises:
+        _NoAnswer: The solver gave up, or found no point where there is one: that is never taken for uncertainty.
+    """
     from scipy.optimize import linprog
 
     found: Any = linprog(price, A_eq=matrix if len(matrix) else None, b_eq=right if len(matrix) else None, bounds=room)
-    return np.asarray(found.x, dtype=np.float64) if found.status == 0 else None
+    if found.status == 0:
+        return np.asarray(found.x, dtype=np.float64)
+    if found.status == _UNBOUNDED or (found.status == _INFEASIBLE and may_fail):
+        return None
+    raise _NoAnswer
