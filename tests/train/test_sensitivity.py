@@ -15,8 +15,12 @@ from torch.nn import functional
 
 from pellucid.errors import Misuse, UnsupportedModel
 from pellucid.train import private
-from pellucid.train.clipping import Clipping
+from pellucid.train.clipping import Clipping, margin_for
 from pellucid.train.contributions import Direct, Outer, Room
+from pellucid.train.gaussian import grid
+from pellucid.train.noise import SecureNoise
+from pellucid.train.release import Release
+from pellucid.train.workers import workers
 
 CLIP = 1.0
 plan = functools.partial(naive.plan, units=1000, batch=8, epochs=3.0, clip=CLIP)
@@ -242,3 +246,56 @@ def test_a_number_that_changes_from_batch_to_batch_is_refused() -> None:
     xb, _ = next(batches)
     with pytest.raises(Misuse, match="one person's"):
         model(xb, xb.mean().item())
+
+
+@pytest.mark.parametrize("batch", [512, 4096, 16_384, 65_536])
+def test_one_person_moves_the_rounded_sum_of_a_large_batch_by_at_most_the_clip(batch: int) -> None:
+    """Gradients that all point one way: float32 rounds a sum that is as large as can be."""
+    torch.manual_seed(0)
+    direction = torch.rand(64) + 0.5
+    rows = 3 * direction[None] * (1 + torch.rand(batch + 1, 1))
+    weight = nn.Parameter(torch.zeros(64))
+
+    def summed(rows: torch.Tensor) -> torch.Tensor:
+        out = [torch.zeros(64)]
+        clipping = Clipping("flat", CLIP, [0], margin_for(batch, torch.float32))
+        clipping.sums([weight], {weight: Direct(rows)}, out, Room(1 << 20), fresh=True)
+        return out[0].double()
+
+    for k in range(4):
+        whole = rows[: batch + 1 - k]
+        assert float((summed(whole) - summed(whole[:-1])).norm()) <= CLIP
+
+
+def test_more_people_than_float32_can_sum_are_refused() -> None:
+    with pytest.raises(Misuse, match="summed in float32"):
+        margin_for((1 << 20) + 1, torch.float32)
+    assert margin_for((1 << 20) + 1, torch.float64) == margin_for(1, torch.float32)
+
+
+@pytest.mark.parametrize("others", [[float("nan")], [1e30], [float("inf")]])
+@pytest.mark.parametrize("count", [1, 40])
+def test_one_person_moves_the_adaptive_count_by_a_half_whoever_the_others_are(others: list[float], count: int) -> None:
+    weight = nn.Parameter(torch.zeros(3))
+
+    def within(rows: list[list[float]]) -> float:
+        clipping = Clipping("adaptive", CLIP, [0])
+        given = {weight: Direct(torch.tensor(rows))}
+        clipping.sums([weight], given, [torch.zeros(3)], Room(1 << 20), fresh=True)
+        return clipping.within
+
+    crowd = [others * 3] * count
+    assert abs(within([*crowd, [0.1, 0.1, 0.1]]) - within(crowd)) == 0.5
+
+
+def test_banded_noise_leaves_no_digit_that_tells_what_it_was_added_to() -> None:
+    """Every number released is a multiple of the grid, with a person who adds 1/64 to each and without."""
+    how = naive.plan(units=100_000, batch=1000, epochs=1.0, clip=CLIP, mechanism="banded", bands=4)
+    std = how.gradient_noise_multiplier * CLIP
+    release = Release(how, SecureNoise(), workers())
+    for value in (0.0, 1 / 64):
+        for _ in range(5):  # the noise of later steps is made of that of earlier ones
+            sums = torch.full((2048,), value)
+            release._add(sums, std)
+            steps = sums.double() / grid(std)
+            assert torch.equal(steps, steps.round())

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
+from pellucid.errors import Misuse
+
 if TYPE_CHECKING:
     from torch import nn
 
     from pellucid.train.contributions import Contribution, Room
 
-__all__ = ["BLOCK", "MARGIN", "Clipping", "squared_norms"]
+__all__ = ["BLOCK", "MARGIN", "Clipping", "margin_for", "squared_norms"]
 
 # Norms are summed in float32 over blocks of 128, whose worst rounding is 64 · 2**-23 = 3.8e-6 of the norm in any order
 # of summation (Higham 2002, section 4.2), and in float64 over blocks. The norm of an outer product has two such
@@ -21,6 +23,8 @@ __all__ = ["BLOCK", "MARGIN", "Clipping", "squared_norms"]
 # parameters (docs/adr/0014-noise.md), the margin keeps a clipped gradient's norm at or below C all the same.
 BLOCK: Final = 128
 MARGIN: Final = 1.0 - 9e-6
+LARGE: Final = 4096  # units up to which the rounding of a float32 sum stays within the margin, whatever it sums
+MOST: Final = 1 << 20  # units that a float32 sum may have; a quarter of the clip is margin then
 LEAST: Final = 1e-30  # below, float32 has no room to round a factor within that margin
 GAMMA: Final = 0.01  # of automatic clipping (Bu et al. 2023, arXiv 2206.07136, section 4)
 QUANTILE: Final = 0.5  # of adaptive clipping: the share of units that are not clipped (Andrew et al. 2021, section 3)
@@ -41,11 +45,13 @@ class Clipping:
         kind: One of those.
         clip: C, above 0.
         groups: By parameter, the number of its layer, from 0; used by ``per_layer``.
+        margin: What a clipped norm is kept below, in units of ``clip``; see :func:`margin_for`.
     """
 
-    def __init__(self, kind: str, clip: float, groups: Sequence[int]) -> None:
+    def __init__(self, kind: str, clip: float, groups: Sequence[int], margin: float = MARGIN) -> None:
         self._kind = kind
         self.clip = clip
+        self._margin = margin
         self._groups = list(groups) if kind == "per_layer" else [0] * len(groups)
         self._count = max(self._groups, default=0) + 1
         self.within = 0.0  # sum over units of whether they were within the clip, less a half: private
@@ -92,7 +98,12 @@ class Clipping:
             some = next(part[0] for part in parts if part)
             squares = torch.stack([_total(part) if part else torch.zeros_like(some) for part in parts])
         factors, keep = self._factors(squares)
+        # of everybody, also of those who are left out: or the presence of one more would count all others
+        inside = (
+            float((squares[0].sqrt() <= self.clip).sum()) - squares.shape[1] / 2 if self._kind == "adaptive" else 0.0
+        )
         if keep is not None and len(keep) == 0:
+            self.within += inside
             for total in out if fresh else ():
                 total.zero_()
             return
@@ -102,8 +113,7 @@ class Clipping:
             None if part is None else (part if keep is None else part.select(keep)).weighted_sum(rows[group])
             for part, group in zip(found, self._groups, strict=True)
         ]
-        if self._kind == "adaptive":
-            self.within += float((squares[0].sqrt() <= self.clip).sum()) - squares.shape[1] / 2
+        self.within += inside
         for part, total in zip(summed, out, strict=True):
             if part is not None and fresh:
                 total.copy_(part)
@@ -113,9 +123,9 @@ class Clipping:
     def _factors(self, squares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Factors by group and unit, and which units those are if some were left out."""
         if self._kind == "automatic":
-            factors = (self.clip * MARGIN) / squares.sqrt().add_(GAMMA)
+            factors = (self.clip * self._margin) / squares.sqrt().add_(GAMMA)
         else:
-            factors = squares.rsqrt().mul_(self.clip * MARGIN / math.sqrt(self._count)).clamp_(max=1.0)
+            factors = squares.rsqrt().mul_(self.clip * self._margin / math.sqrt(self._count)).clamp_(max=1.0)
         if float(factors.min()) >= LEAST:  # the factor of an infinite norm is zero, and of NaN it is NaN
             return factors, None
         keep = (factors >= LEAST).all(0).nonzero().squeeze(1)
@@ -126,6 +136,29 @@ class Clipping:
         share = within / normaliser + 0.5
         self.clip *= math.exp(-RATE * (share - QUANTILE))
         self.within = 0.0
+
+
+def margin_for(batch: int, kind: torch.dtype) -> float:
+    """The share of the clip that clipped norms are kept below, so that one unit moves the *rounded* sum by at most C.
+
+    Two neighbouring sums round differently. In float32 that stays within :data:`MARGIN` up to 4096 units, also where
+    all gradients point one way; above, each unit more may cost 2**-22 of the clip (measured: 1e-4 at 16,384 units, 2e-2
+    at 262,144; tests/train/test_sensitivity.py).
+
+    Args:
+        batch: Expected units of a step, a public number.
+        kind: Of the sum.
+
+    Raises:
+        Misuse: So many units that float32 leaves no margin to speak of.
+    """
+    if batch > MOST and kind != torch.float64:
+        raise Misuse(
+            f"the gradients of more than {MOST} people cannot be summed in float32 so that each stays within the clip",
+            where="plan.batch",
+            fix="take smaller batches, or model.double()",
+        )
+    return MARGIN if batch <= LARGE or kind == torch.float64 else MARGIN - batch * 2.0**-22
 
 
 def _total(parts: Sequence[torch.Tensor]) -> torch.Tensor:

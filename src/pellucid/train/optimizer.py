@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pellucid.errors import Misuse
-from pellucid.train.clipping import Clipping
+from pellucid.train.clipping import Clipping, margin_for
 from pellucid.train.contributions import Room
 from pellucid.train.guards import check_hooks, check_numbers, check_plan
 from pellucid.train.layers import owned_parameters
@@ -48,8 +48,9 @@ class PrivateOptimizer(torch.optim.Optimizer):
         self._recorder = recorder
         self._release = release
         self._parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
-        self._clipping = Clipping(plan.clipping, plan.clip, _layers(recorder.module, self._parameters))
         kind = torch.float64 if any(p.dtype == torch.float64 for p in self._parameters) else torch.float32
+        margin = margin_for(plan.batch, kind)
+        self._clipping = Clipping(plan.clipping, plan.clip, _layers(recorder.module, self._parameters), margin)
         device = self._parameters[0].device
         self._flat = torch.zeros(sum(p.numel() for p in self._parameters), dtype=kind, device=device)
         sizes = [p.numel() for p in self._parameters]

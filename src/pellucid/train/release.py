@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pellucid.train.gaussian import grid
+
 if TYPE_CHECKING:
     from pellucid.privacy import Plan
     from pellucid.train.clipping import Clipping
@@ -21,7 +23,9 @@ class Release:
 
     Gaussian: independent in every step (Abadi et al. 2016, arXiv 1607.00133). Banded: correlated over steps by the
     inverse of a banded lower triangular Toeplitz matrix, so that noise cancels in the sum of all steps
-    (Choquette-Choo et al. 2023, arXiv 2306.08153).
+    (Choquette-Choo et al. 2023, arXiv 2306.08153). Both leave
+    multiples of ``grid(std)`` and nothing between: the sum is rounded to it before noise that is a multiple of it is
+    added, so that no digit tells what the noise was added to.
 
     Args:
         plan: Says how much.
@@ -70,9 +74,12 @@ class Release:
         elif len(self._coefficients) < 2:
             self._noise.add(sums, std)
         else:
-            fresh = torch.zeros_like(sums)
+            fresh = torch.zeros(len(sums), dtype=torch.float64)
             self._noise.add(fresh, std)
-            sums += self._correlated(fresh)
+            step = grid(std)
+            # whole numbers of steps, as noise that is independent of step to step: what is rounded depends on no data
+            whole = sums.double().div_(step).round_().add_(self._correlated(fresh).div(step).round_())
+            sums.copy_(whole.mul_(step))
 
     def _correlated(self, fresh: torch.Tensor) -> torch.Tensor:
         """One row of the inverse of the Toeplitz matrix, applied to fresh noise and to what it gave before."""
