@@ -101,7 +101,8 @@ def test_train_then_budget(pellucid: Any, fresh: Any) -> None:
     assert set(made.json) == {"model", "digest", "epsilon", "delta", "steps", "status"}
     assert (made.json["model"], made.json["status"]) == ("risk@2", "complete")  # a repeated name is the next version
     ledger = pellucid("budget", "applicants", *here, "--json").json
-    assert set(ledger) == {"dataset", "epsilon", "delta", "spent", "reserved", "left", "runs"}
+    known = {"dataset", "epsilon", "delta", "spent", "reserved", "left", "runs"}
+    assert set(ledger) == known | {"purposes", "alert"}
     assert [run["run"] for run in ledger["runs"]] == ["risk@1", "risk@2"]
     # Two runs together cost more than one, and less than the sum of their claims.
     assert 3.0 < ledger["spent"] < 6.0

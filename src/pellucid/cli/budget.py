@@ -58,11 +58,19 @@ def act(options: argparse.Namespace) -> int:
     """Show, set, plan, register or stop."""
     word = options.words[0] if len(options.words) == 2 else None
     if len(options.words) > 2 or word not in _ACTS:
-        raise Invalid("budget takes NAME, or one of set, plan, register, stop and a name", fix="pellucid budget --help")
+        raise Invalid(
+            "budget takes NAME, or one of set, plan, register, stop and a name",
+            fix="pellucid budget NAME shows it, pellucid budget set NAME --epsilon E --delta D changes it",
+        )
     given = {name for name in _SHOWN if getattr(options, name) is not None}
     wrong = sorted(_SHOWN[name] for name in given - _ACTS[word])
     if wrong:
-        raise Invalid(f"{' and '.join(wrong)} do not go with budget {word or 'NAME'}", fix="pellucid budget --help")
+        does = "does not" if len(wrong) == 1 else "do not"
+        meant = [f"budget {other} NAME" for other in _ACTS if other and given <= _ACTS[other]]
+        raise Invalid(
+            f"{' and '.join(wrong)} {does} go with budget {word or 'NAME'}",
+            fix=f"is it pellucid {meant[0]} that you mean?" if meant else "pellucid budget --help",
+        )
     missing = [_SHOWN[name] for name in _NEEDS.get(word or "", ()) if name not in given]
     if missing:
         raise Invalid(f"budget {word} needs {' and '.join(missing)}", fix="pellucid budget --help")
