@@ -150,3 +150,28 @@ def test_a_grant_of_a_wrong_shape_is_tampered(expires: Any) -> None:
         verify([grant(BO, "scientist", expires=expires)], [said("training", BO)])
     with pytest.raises(Tampered):
         verify([grant(BO, ["scientist"])], [said("training", BO)])
+
+
+def judged(signer: SigningKey, **values: Any) -> bytes:
+    return seal_evidence(Evidence("review", MODEL, {"verdict": "approve", **values}, {"at": AT}, "public"), signer)
+
+
+def test_a_review_says_nothing_of_its_signer_that_the_bundle_refutes() -> None:
+    grants = [grant(BO, "scientist"), grant(CY, "auditor")]
+    trained = said("training", BO)
+    verify(grants, [trained, judged(CY, independent=True, reviewer="cy")])
+    verify(grants, [trained, judged(BO, independent=False, reviewer="bo")])
+    for review in (judged(BO, independent=True), judged(CY, reviewer="bo")):
+        with pytest.raises(Tampered, match="this review"):
+            verify(grants, [trained, review])
+    with pytest.raises(Tampered, match="independent"):
+        verify(grants, [judged(CY, independent=True)])  # of whom, nobody says
+
+
+def test_the_attack_that_showed_the_most_counts_whoever_came_after() -> None:
+    def attack(signer: SigningKey, lower: float) -> bytes:
+        return seal_evidence(Evidence("attack", MODEL, {"epsilon_lower": lower}, {"at": AT}, "public"), signer)
+
+    grants = [grant(BO, "scientist"), grant(CY, "auditor")]
+    log = [said("training", BO), attack(BO, 5.0), attack(CY, 0.01), attack(BO, 0.0)]
+    assert verify(grants, log).evidence[-1].values["epsilon_lower"] == 5.0

@@ -126,7 +126,8 @@ class Verified:
         subject: The model.
         evidence: The statements in the order in which they count: of a kind, the last one does. First what its trainer
             said of the model, then what others said, so that nobody replaces an auditor's finding about a model of his
-            own; last a rejection that who rejected has not taken back. Within each, in the order of the log.
+            own; last what no later word takes back: a rejection by somebody who has not approved since, and the attack
+            that showed the most. Within each, in the order of the log.
         signers: Who signed each of them, by name in the project.
         owner: The trusted owner at the root of the chain.
         log_key: The log's key, named by the owner in entry 0.
@@ -236,6 +237,7 @@ def _verify(bundle: Bundle, owners: Sequence[VerifyKey], tell: Passed) -> Verifi
     said = [_evidence(entry) for entry in entries]
     _bind(bundle.subject, said)
     _one_run(entries)
+    _own_words(entries, by)
     _in_time([*grants, *entries])
     order = _weight(entries)
     evidence, signers = tuple(said[i] for i in order), tuple(by[i] for i in order)
@@ -404,13 +406,27 @@ def _one_run(entries: Sequence[Entry]) -> None:
 
 
 def _weight(entries: Sequence[Entry]) -> list[int]:
-    """Positions in ``entries`` in the order in which they count: the trainer's, everybody else's, and rejections that
-    who rejected has not taken back.
-    """
+    """Positions in ``entries`` in the order in which they count; see :class:`Verified`."""
     trainers = {entry.signer.line for entry in entries if entry.evidence.kind == "training"}
     reviews = {entry.signer.line: i for i, entry in enumerate(entries) if entry.evidence.kind == "review"}
-    rejected = {i for i in reviews.values() if entries[i].evidence.values["verdict"] != "approve"}
-    return sorted(range(len(entries)), key=lambda i: (i in rejected, entries[i].signer.line not in trainers, i))
+    standing = {i for i in reviews.values() if entries[i].evidence.values["verdict"] != "approve"}
+    attacks = [i for i, entry in enumerate(entries) if entry.evidence.kind == "attack"]
+    if attacks:
+        standing.add(max(attacks, key=lambda i: (float(entries[i].evidence.values["epsilon_lower"]), i)))
+    return sorted(range(len(entries)), key=lambda i: (i in standing, entries[i].signer.line not in trainers, i))
+
+
+def _own_words(entries: Sequence[Entry], names: Sequence[str]) -> None:
+    """A review says of its signer what the bundle proves: who, and whether somebody else trained the model."""
+    trainers = {entry.signer.line for entry in entries if entry.evidence.kind == "training"}
+    for entry, name in zip(entries, names, strict=True):
+        if entry.evidence.kind != "review":
+            continue
+        values, where = entry.evidence.values, f"bundle: log entry {entry.index}"
+        if values.get("reviewer", name) != name:
+            raise Tampered("this review names another reviewer than the one who signed it", where=where)
+        if values.get("independent") is True and (not trainers or entry.signer.line in trainers):
+            raise Tampered("this review calls itself independent, and its signer trained the model", where=where)
 
 
 def _in_time(entries: Sequence[Entry]) -> None:

@@ -60,7 +60,7 @@ def test_without_the_file_nothing_is_waived(held: Held) -> None:
         ({"reason": "because I say so"}, "not what was signed"),
         ({"owner": "bo"}, "not what was signed"),
         ({"project": "other"}, "not what was signed, or was signed for another project"),
-        ({"signer": EVE}, "held no role that may waive"),
+        ({"signer": EVE}, "holds no role that may waive"),
         ({"at": dt.datetime(2999, 1, 1, tzinfo=dt.UTC)}, "still to come"),
     ],
 )

@@ -64,7 +64,7 @@ def test_the_loop_stays_the_users_own(sealed: Place) -> None:
     project = sealed.open()
     assert set(kinds(project)) == {
         "training", "privacy", "provenance", "evaluation", "calibration", "explanation", "validity", "attack",
-        "uncertainty", "slices", "labels", "robustness",
+        "uncertainty", "slices", "labels", "robustness", "attachment",
     }  # fmt: skip
     assert of(project, "privacy")["epsilon"] == make_plan().epsilon
     assert of(project, "training")["status"] == "complete"
@@ -101,7 +101,7 @@ def test_a_factory_rebuilds_the_model_and_explains_it(sealed: Place) -> None:
     x = torch.randn(5, again.encoding.width)
     assert torch.equal(again.module(x), made(x))
     assert set(again.evaluate()) == {
-        "evaluation", "calibration", "fairness", "uncertainty", "slices", "labels", "robustness",
+        "evaluation", "calibration", "fairness", "uncertainty", "slices", "labels", "robustness", "attachment",
     }  # fmt: skip
     (sealed.root / "model.py").write_text(FACTORY + "\n# another\n", encoding="utf-8")
     with pytest.raises(Tampered):

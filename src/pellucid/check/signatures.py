@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from pellucid.bundle import Bundle, Verified, role_holder
@@ -63,14 +64,17 @@ def look_at(waiver: Waiver, verified: Verified, bundle: Bundle, roles: Collectio
         if signer == verified.owner:
             mine = signer.name.rpartition("/")[2]
             return waiver.looked_at("" if "owner" in roles else f"{mine} is owner, and {_who(roles)} waives here", mine)
-        grants = {entry.index: entry for entry in carried}
-        grants |= {item.index: parse(item.index, item.leaf) for item in bundle.grants}
-        ordered = [grants[index] for index in sorted(grants)]
-        name = role_holder(ordered, verified.owner, signer, roles, at)
+        # by the owner's own time: the place in the log of what the file carries is nobody's word
+        known = {entry.leaf: entry for entry in [*carried, *(parse(i.index, i.leaf) for i in bundle.grants)]}
+        ordered = sorted(known.values(), key=lambda entry: (str(entry.body["at"]), entry.kind == "revoke"))
+        numbered = [replace(entry, index=place) for place, entry in enumerate(ordered)]
+        # held then, by the signer's word, and still held by this clock: nobody waives for an earlier day
+        name = role_holder(numbered, verified.owner, signer, roles, at)
+        name = name and role_holder(numbered, verified.owner, signer, roles, now)
     except (PellucidError, ValueError, KeyError, TypeError, AttributeError):
         return waiver.looked_at("its signature does not hold")
     if name is None:
-        return waiver.looked_at(f"{signer.name} held no role that may waive ({_who(roles)}) when it was signed")
+        return waiver.looked_at(f"{signer.name} holds no role that may waive ({_who(roles)}), or held none then")
     return waiver.looked_at("", name)
 
 

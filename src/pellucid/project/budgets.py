@@ -183,8 +183,8 @@ def alert(project: Project, before: Sequence[Ledger]) -> None:
         new = Ledger.fold(entries, old.dataset, old.purpose)
         if new.alert is not None and new.alert != old.alert and new.budget is not None:
             tell(
-                f"{new.alert:.0%} of the budget of {new.name} is now spent or reserved:"
-                f" {new.left:g} of epsilon {new.budget.epsilon:g} is left"
+                f"{new.alert:.0%} of the budget of {new.name} is spent or reserved;"
+                f" {new.left:g} of {new.budget.epsilon:g} is left"
             )
 
 

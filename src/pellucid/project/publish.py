@@ -50,12 +50,9 @@ def _build(project: Project, label: str, tier: str) -> Bundle:
     ours = [e for e in entries if e.kind == "evidence" and _about(e.evidence, label, digests)]
     chosen = [e for e in ours if e.evidence.tier in allowed]
     signers = {e.signer.line for e in chosen}
-    return bundles.build(
-        project.log,
-        about[0].subject,
-        [e.index for e in chosen],
-        [e.index for e in entries if _trusts(e, signers)],
-    )
+    # revocations of everybody: a waiver beside the bundle may be by somebody who signed no evidence
+    trusted = [e.index for e in entries if e.kind == "revoke" or _trusts(e, signers)]
+    return bundles.build(project.log, about[0].subject, [e.index for e in chosen], trusted)
 
 
 def fresh_bundle(project: Project, label: str) -> Bundle:
