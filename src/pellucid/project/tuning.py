@@ -254,10 +254,8 @@ class Session:
                 else f"tuning {self.made.label}"
             )
             if self.asked.plan.hidden and not self.asked.hold:
-                self.say(
-                    "how long it takes is in the log, and tells about how many trials there were; hold = SECONDS in the"
-                    " space keeps the end until then"
-                )
+                self.say("how long it takes is in the log, and tells about how many trials there were")
+                self.say("hold = SECONDS in the space keeps the end back until then")
             while self.state["done"] < self.state["trials"]:
                 self._next()
             time.sleep(max(0.0, until - time.monotonic()))
