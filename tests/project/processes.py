@@ -26,7 +26,7 @@ import torch
 from pellucid import Plan, Project, train, vault
 from pellucid.errors import PellucidError
 from pellucid.log import Writer, parse
-from pellucid.project import data, recipe
+from pellucid.project import data, recipe, reserving
 from pellucid.project import run as runs
 
 PASSPHRASE = "correct horse"
@@ -63,7 +63,7 @@ def arrange(point: str) -> Callable[[int, int], None] | None:
         return lambda step, _total: die() if step == number else None
     places: dict[str, Callable[[], None]] = {
         "decided": lambda: after(Project, "decide", lambda _project, action, *_: action == "train"),
-        "locked": lambda: after(runs, "_lock"),
+        "locked": lambda: after(reserving, "lock"),
         "reservation not committed": lambda: after(Writer, "append", logged("reserve")),
         "reserved": lambda: after(runs.Run, "_reserve"),
         "a key released": lambda: after(data, "_group_key"),

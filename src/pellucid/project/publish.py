@@ -276,6 +276,16 @@ def verify_project(project: Project) -> list[dict[str, str]]:
             return "the weights are the ones in the log"
 
         attempt(f"weights {label}", "", same)
+        rows = [each for each in evidence if each.kind == "attachment"]
+        if rows:
+
+            def kept_rows(beside: Path = file, expected: Any = rows[-1].values["sha256"]) -> str:
+                path = beside.with_name(ROWS)
+                if bundles.weights_digest(path) != expected:
+                    raise Tampered("the rows for stewards are not the ones in the log", where=str(path))
+                return "the encrypted rows for stewards are the ones in the log"
+
+            attempt(f"rows {label}", "", kept_rows)
     kept = [*project.layout.root.glob("models/*/bundle*.json"), *project.layout.root.glob("reports/**/bundle*.json")]
     for path in sorted(kept):
         attempt(
