@@ -148,6 +148,8 @@ def _follows(values: Mapping[str, Any], evidence: Sequence[Evidence]) -> str:
                 raise Unverified("the events are of another mechanism than the training")
             if plan.steps != values["steps"]:
                 raise Unverified(f"steps is not the {plan.steps} that epochs, batch, held-out share and units make")
+            if values["events"] != plan.events:  # also their noise: one honest step among many hides none
+                raise Unverified("the events are not those of the plan that training and dataset make")
     return ""
 
 
