@@ -141,6 +141,9 @@ def test_the_environment_chooses_and_the_including_file_has_the_last_word(tmp_pa
         ("parameters = 3\n", None, "as a table"),
         ("environment = 3\n", None, "as a table"),
         ("[parameters]\nepsilon = nan\n", None, "nan and inf"),
+        (f"[parameters]\nepsilon = {'9' * 400}\n", None, 'the number of "epsilon" is too large'),
+        (f"[parameters]\nepsilon = [1, -{2**53 + 1}]\n", None, 'the number of "epsilon" is too large'),
+        (f"{BASE}[environment.test]\nepsilon = {2**53 + 1}\n", None, 'the number of "epsilon" is too large'),
     ],
 )
 def test_a_bad_parameter_is_refused_by_name(text: str, environment: str | None, says: str) -> None:

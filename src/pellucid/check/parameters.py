@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pellucid.check.operators import type_name
 from pellucid.check.tables import Table
 from pellucid.errors import BadFile, nearest
 
 __all__ = ["Declared", "choose", "parse_declared"]
+
+_LARGEST: Final = 2**53  # beyond it a double does not hold every whole number
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ def parse_declared(document: Mapping[str, Any], where: str) -> Declared:
     """The parameters and environments of a policy file.
 
     Raises:
-        BadFile: One is no table, or a value is no number, text, truth value or list of them.
+        BadFile: One is no table, or a value is no number, text, truth value or list of them,
+            or a whole number beyond 2**53.
     """
     values = _table(document.get("parameters", {}), f"{where}: parameters")
     environments = document.get("environment", {})
@@ -95,8 +98,11 @@ def _table(value: Any, where: str) -> Mapping[str, Any]:
     table = Table(value, where)
     for name, item in value.items():
         table.name(name)
-        if not all(isinstance(each, bool | int | float | str) for each in (item if isinstance(item, list) else [item])):
+        parts = item if isinstance(item, list) else [item]
+        if not all(isinstance(each, bool | int | float | str) for each in parts):
             raise BadFile(f'"{name}" must be a number, a text, true or false, or a list of these', where=where)
+        if any(isinstance(each, int) and abs(each) > _LARGEST for each in parts):
+            raise BadFile(f'the number of "{name}" is too large: at most 2**53 is exact', where=where)
     return value
 
 
