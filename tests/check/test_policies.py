@@ -9,6 +9,7 @@ import pytest
 from pellucid.check import ReleasePolicy, read_waivers
 from pellucid.check.cases import Case, cases_file, read_cases, run_cases
 from pellucid.check.lint import lint
+from pellucid.errors import BadFile
 from pellucid.evidence import Evidence, Subject
 
 FOLDER = Path(__file__).parents[2] / "policies"
@@ -53,3 +54,30 @@ def test_a_shipped_policy_trusts_nobody_by_itself_and_refuses_what_an_unsafe_doo
 
 def test_the_shipped_waivers_grant_nothing() -> None:
     assert read_waivers(FOLDER / "waivers.toml", ReleasePolicy.read(FOLDER / "release.toml")) == ()
+
+
+@pytest.mark.parametrize(
+    ("base", "case", "says"),
+    [
+        ("", "set = { 'privacy.epsilon.x' = 1 }", "privacy.epsilon.x goes through epsilon, which is no table"),
+        ("", "drop = ['privacy.epsilon.x']", "privacy.epsilon.x goes through epsilon, which is no table"),
+        ("", "set = { 'privcay.epsilon' = 9.0 }", '"privcay" is not a kind of evidence; did you mean "privacy"?'),
+        ("", "set = { privacy = 3 }", '"privacy" must be a table'),
+        ("", "set = 3", '"set" must be a table'),
+        ("", "drop = 'privacy.epsilon'", '"drop" is a list of texts'),
+        ("", "drop = [3]", '"drop" is a list of texts'),
+        ("", "expect = 'x'", '"expect" must be a table'),
+        ("", "expect = { x = 3 }", 'there is no status "3"'),
+        ("", "env = ['x']", '"env" is missing or not a text'),
+        ("base = 3", "", '"base" must be a table'),
+        ("[base]\nprivacy = 3", "", '"base.privacy" must be a table'),
+        ("[base.privcay]\nepsilon = 1.0", "", '"privcay" is not a kind of evidence; did you mean "privacy"?'),
+    ],
+)
+def test_a_malformed_case_is_refused_by_name(tmp_path: Path, base: str, case: str, says: str) -> None:
+    path = tmp_path / "release.tests.toml"
+    base = base or "[base.privacy]\nepsilon = 2.0"
+    path.write_text(f"{base}\n[[case]]\nname = 'n'\nexit = 0\n{case}\n")
+    with pytest.raises(BadFile) as error:
+        read_cases(path)
+    assert says in str(error.value)

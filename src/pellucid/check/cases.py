@@ -21,10 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pellucid.check.cel import MAPS_VARIABLE
 from pellucid.check.policy import ReleasePolicy
 from pellucid.check.rules import judge_values, verdict
 from pellucid.check.tables import Table, array
 from pellucid.errors import BadFile, nearest
+from pellucid.evidence import KINDS
 from pellucid.schema import read_toml
 
 __all__ = ["Case", "Failure", "cases_file", "read_cases", "run_cases"]
@@ -75,7 +77,8 @@ def read_cases(path: Path) -> tuple[Case, ...]:
     """The cases in a file.
 
     Raises:
-        BadFile: No such file, not TOML, an unknown key (with the nearest known one), or a case that says nothing.
+        BadFile: No such file, not TOML, an unknown key, kind of evidence or status (with the nearest known one), a
+            value of another type than it has to be, or a case that says nothing.
     """
     document = read_toml(path)
     where = str(path)
@@ -84,14 +87,14 @@ def read_cases(path: Path) -> tuple[Case, ...]:
     found = []
     for table in array(document, "case", path.read_text(encoding="utf-8"), where):
         table.only(_KEYS)
-        expect = table.content.get("expect", {})
+        expect = _table(table.content.get("expect", {}), "expect", table.where)
         for status in expect.values():
             if status not in _STATUSES:
                 raise BadFile(f'there is no status "{status}"{nearest(str(status), _STATUSES)}', where=table.where)
         code = table.content.get("exit")
-        if code not in (0, 1, 2, 3):
+        if type(code) is not int or code not in (0, 1, 2, 3):
             raise BadFile("exit is 0, 1, 2 or 3", where=table.where)
-        environment = table.content.get("env")
+        environment = table.text("env") if "env" in table.content else None
         found.append(
             Case(table.text("name"), _changed(base, table), expect, code, environment, table.text("model", "model@1"))
         )
@@ -138,25 +141,47 @@ def _base(document: Mapping[str, Any], path: Path, depth: int = 0) -> dict[str, 
         name = Table(document, str(path)).text("base-from")
         other = path.parent / name
         base = _base(read_toml(other), other, depth + 1)
-    for kind, values in document.get("base", {}).items():
+    for kind, values in _table(document.get("base", {}), "base", str(path)).items():
+        _known(kind, str(path))
+        _table(values, f"base.{kind}", str(path))
         base[kind] = {**base.get(kind, {}), **values}
     return base
 
 
 def _changed(base: Mapping[str, Any], table: Table) -> dict[str, Any]:
     values: dict[str, Any] = copy.deepcopy(dict(base))
-    for path, value in table.content.get("set", {}).items():
-        *steps, last = path.split(".")
-        holder = values
-        for step in steps:
-            holder = holder.setdefault(step, {})
+    for path, value in _table(table.content.get("set", {}), "set", table.where).items():
+        holder, last = _holder(values, path, table.where, make=True)
         holder[last] = value
-    for path in table.content.get("drop", []):
-        *steps, last = path.split(".")
-        holder = values
-        for step in steps:
-            holder = holder.get(step, {})
+    for path in table.texts("drop") if table.content.get("drop") else ():
+        holder, last = _holder(values, path, table.where, make=False)
         if last not in holder:
             raise BadFile(f"there is no {path} to drop", where=table.where)
         del holder[last]
+    for kind, content in values.items():
+        _table(content, kind, table.where)
     return values
+
+
+def _holder(values: dict[str, Any], path: str, where: str, *, make: bool) -> tuple[dict[str, Any], str]:
+    """The table that a path ends in, and its last key."""
+    *steps, last = path.split(".")
+    _known((*steps, last)[0], where)
+    holder: Any = values
+    for step in steps:
+        holder = holder.setdefault(step, {}) if make else holder.get(step, {})
+        if not isinstance(holder, dict):
+            raise BadFile(f"{path} goes through {step}, which is no table", where=where)
+    return holder, last
+
+
+def _known(kind: str, where: str) -> None:
+    known = (*KINDS, MAPS_VARIABLE)
+    if kind not in known:
+        raise BadFile(f'"{kind}" is not a kind of evidence{nearest(kind, known)}', where=where)
+
+
+def _table(value: Any, name: str, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BadFile(f'"{name}" must be a table', where=where)
+    return value
