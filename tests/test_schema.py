@@ -230,5 +230,19 @@ def test_a_text_too_deep_too_long_or_of_too_many_digits_is_a_bad_file(text: str)
         parse_toml(text, where="t")
 
 
+@pytest.mark.parametrize("key", ["{} = 1", "[{}]", "[[{}]]", "x = {{ {} = 1 }}", "{} = [1.5, 2.5]"])
+@pytest.mark.parametrize("step", ["a", '"a b"', "'a'", "a "])
+def test_a_key_of_too_many_dots_is_refused_before_it_is_read(key: str, step: str) -> None:
+    with pytest.raises(BadFile, match="a key of more than 64 dots") as error:
+        parse_toml("# one line\n" + key.format(".".join([step] * 66)), where="t")
+    assert error.value.where == "t, line 2"
+    parse_toml(key.format(".".join([step] * 65)), where="t")
+
+
+def test_dots_that_are_no_keys_are_read() -> None:
+    numbers = ", ".join(["0.5"] * 500)
+    assert parse_toml(f"a = [{numbers}]\nb = '{'One. Two, ' * 99}...'\n", where="t")["a"] == [0.5] * 500
+
+
 def test_a_text_of_one_mebibyte_is_read() -> None:
     assert parse_toml("a = 1\n#".ljust(1 << 20, "x"), where="t") == {"a": 1}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import math
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ ENCODED: Final = ("number", "integer", "category", "boolean")
 SENSITIVITIES: Final = ("public", "personal", "special", "identifier")
 MISSING: Final = "<missing>"
 MAX_TOML: Final = 1 << 20
+_MAX_DOTS: Final = 64  # in one key: reading one takes time with the square of it
+_DOTTED: Final = re.compile(r"""(?<![\w.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+)++""")
 MAX_ROWS_PER_UNIT: Final = 1000
 """More rows than this of one person would hide nobody at any useful noise."""
 
@@ -46,10 +49,14 @@ def parse_toml(text: str, *, where: str) -> dict[str, Any]:
 
     Raises:
         BadFile: A syntax error (with line and column), a number that is not finite (with its dotted key), a number of
-            thousands of digits, tables too deep to read, or a text of more than 1 MiB.
+            thousands of digits, tables too deep to read, a key of more than 64 dots, or a text of more than 1 MiB.
     """
     if len(text) > MAX_TOML or len(text.encode("utf-8", "surrogatepass")) > MAX_TOML:
         raise BadFile(f"a text of more than {MAX_TOML >> 20} MiB is not accepted", where=where)
+    for found in _DOTTED.finditer(text):
+        if found.group().count(".") > _MAX_DOTS:
+            line = text.count("\n", 0, found.start()) + 1
+            raise BadFile(f"a key of more than {_MAX_DOTS} dots is not accepted", where=f"{where}, line {line}")
     try:
         document = tomllib.loads(text)
         _refuse_non_finite(document, where)
