@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,8 +31,11 @@ HOSTILE = "<script>alert(1)</script> | --- \u202e \U0001f600\n\n# x"
 
 
 @pytest.fixture(scope="module")
-def place(trained_once: Place) -> Place:
-    return trained_once
+def place(trained_once: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A copy for all tests here: a bundle that is asked for is also kept beside the weights."""
+    root = tmp_path_factory.mktemp("exported") / "tiny"
+    shutil.copytree(trained_once.root, root)
+    return Place(root)
 
 
 def statements(place: Place, tier: str = "auditor") -> Statements:

@@ -116,7 +116,8 @@ def test_a_tuning_is_one_reservation_and_one_model_whose_bundle_verifies(sealed:
     with sealed.open("sid") as project:
         told: list[str] = []
         made = tune(project, sealed, on_phase=told.append)
-        assert [line for line in told if "how many trials there were; hold = SECONDS" in line]
+        assert [line for line in told if line.startswith("hold = SECONDS in the space")]
+        assert max(map(len, told)) < 80
         (run,) = project.budget("applicants").runs
         assert (run.run, run.status, run.epsilon) == ("best@1", "complete", made.epsilon)
         assert 2.9 < made.epsilon <= 3.0, "what the recipe says is for the whole"

@@ -24,7 +24,8 @@ def add(verbs: Verbs) -> None:
         "       pellucid tune NAME --resume|--abandon",
         description="Try a random number of configurations, all for one reservation, and release\n"
         "the model of the best one alone. The recipe's epsilon is that of the whole.\n"
-        "How many trials there were, and how those that lost did, shows nowhere.",
+        "How many trials there were, and how those that lost did, is written nowhere.\n"
+        "How long it took is in the log; hold = SECONDS in the space fixes that too.",
     )
     parser.add_argument("name", metavar="NAME", help="of the model; a name used before makes its next version")
     parser.add_argument("--data", metavar="D", help="the sealed data set")

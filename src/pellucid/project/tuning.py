@@ -254,8 +254,8 @@ class Session:
                 else f"tuning {self.made.label}"
             )
             if self.asked.plan.hidden and not self.asked.hold:
-                self.say("how long it takes is in the log, and tells about how many trials there were")
-                self.say("hold = SECONDS in the space keeps the end back until then")
+                self.say("how long it takes is in the log, and hints at how many there were")
+                self.say("hold = SECONDS in the space keeps the end back for so long")
             while self.state["done"] < self.state["trials"]:
                 self._next()
             time.sleep(max(0.0, until - time.monotonic()))
