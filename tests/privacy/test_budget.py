@@ -427,6 +427,38 @@ def test_the_order_is_fixed_by_the_first_reservation():
     assert (after.budget.epsilon, after.budget.order) == (8.0, order_for(3.0, DELTA))
 
 
+def test_no_later_budget_chooses_another_order_after_anything_was_reserved_of_anybody_in_the_data():
+    """Neither that of a purpose, nor that of data made of it: whoever could, would have seen what was released."""
+    fixed, tempting = order_for(3.0, DELTA), order_for(8.0, DELTA)
+    book = Log().budget(3.0).reserve("a", BIG).purpose("marketing", 8.0).lineage("new", "applicants")
+    book.budget(8.0, dataset="new")
+    purpose = Ledger.fold(book.entries, "applicants", "marketing")
+    assert purpose.budget.order == book.ledger("new").budget.order == fixed != tempting
+    assert purpose.order == book.ledger("new").order == fixed
+    # one that was there before keeps its own, and so does data that is nobody's kin
+    book = (
+        Log().budget(3.0).purpose("marketing", 8.0).budget(8.0, dataset="z").reserve("a", BIG).purpose("marketing", 3.0)
+    )
+    assert Ledger.fold(book.entries, "applicants", "marketing").budget.order == tempting
+    assert book.reserve("z", BIG, dataset="z").ledger("z").budget.order == tempting
+
+
+def test_a_budget_is_checked_at_the_order_that_it_will_have():
+    book = log().reserve("a", BIG, purpose="marketing")
+    ledger = Ledger.fold(book.entries, "applicants", "marketing")
+    for tenth in range(3, 30):
+        try:
+            check_new_budget(ledger, tenth / 10, DELTA)
+        except BadPlan:
+            continue
+        after = Ledger.fold(book.purpose("marketing", tenth / 10).entries, "applicants", "marketing")
+        assert after.budget.order == log().ledger().budget.order
+        assert after.reserved <= after.budget.epsilon
+        break
+    else:
+        pytest.fail("no budget fits")
+
+
 # -- a log that cannot be ---------------------------------------------------------------------------------------------
 
 

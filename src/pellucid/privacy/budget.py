@@ -47,12 +47,14 @@ class Ledger:
         budget: What is in force; None where none was set.
         runs: What was reserved or registered, in the order of the log, of all data sets that share people.
         purpose: The one purpose that this is the budget of; None is everything.
+        order: The Rényi order that every budget to come has to keep; None while nothing was ever reserved.
     """
 
     dataset: str
     budget: Budget | None
     runs: tuple[RunSpending, ...] = ()
     purpose: str | None = None
+    order: float | None = None
 
     @classmethod
     def fold(cls, entries: Iterable[Entry], dataset: str, purpose: str | None = None) -> Ledger:
@@ -62,8 +64,8 @@ class Ledger:
             Unverified: An entry of the ledger that cannot be: no number where one belongs, events that do not follow
                 from the plan, a reservation twice, without a budget or settled unknown, more steps than reserved.
         """
-        budget, runs = fold_spending(tuple(entries), dataset, purpose)
-        return cls(dataset, budget, runs, purpose)
+        budget, runs, order = fold_spending(tuple(entries), dataset, purpose)
+        return cls(dataset, budget, runs, purpose, order)
 
     @property
     def name(self) -> str:
@@ -199,8 +201,7 @@ def check_new_budget(ledger: Ledger, epsilon: float, delta: float, *, units: int
     if units is not None and delta * units >= 1:
         raise BadPlan(f"delta must be below 1/{units}, or it could give people away", where="delta")
     if not ledger.untouched:
-        fixed = order if ledger.budget is None else ledger.budget.order
-        new = Budget(float(epsilon), float(delta), fixed)
+        new = Budget(float(epsilon), float(delta), ledger.order or order)
         used = ledger.epsilon(ledger.runs, new)
         if sum_up([run.divergence(new.order) for run in ledger.runs]) > new.cap and used > new.epsilon:
             raise BadPlan(

@@ -54,11 +54,12 @@ def purposes_with_budgets(entries: Iterable[Entry], dataset: str) -> tuple[str, 
 
 def fold_spending(
     entries: Sequence[Entry], dataset: str, purpose: str | None = None
-) -> tuple[Budget | None, tuple[RunSpending, ...]]:
-    """The budget in force, and everything that counts against it, in the order of the log.
+) -> tuple[Budget | None, tuple[RunSpending, ...], float | None]:
+    """The budget in force, everything that counts against it in the order of the log, and the order that is fixed.
 
-    A later budget replaces an earlier one, but for the order, which stays what it was when the first plan was reserved:
-    choosing it after seeing results would undo the filter.
+    A later budget replaces an earlier one, but for the order. That is fixed as soon as anything is reserved of anybody
+    who is in the data, for whatever purpose: choosing it after seeing results would undo the filter. Where there was no
+    budget then, of this purpose or of this data set, the order is that of the budget which the reservation was held to.
 
     Args:
         entries: The whole log in order.
@@ -71,15 +72,19 @@ def fold_spending(
     kin = related(entries, dataset)
     budget: Budget | None = None
     fixed: float | None = None
+    orders: dict[str, float] = {}  # of the budgets of whole data sets
     runs: dict[str, RunSpending] = {}
     waiting: dict[str, RunSpending] = {}  # members of sets that nobody took up yet
     names: set[str] = set()
     for entry in entries:
         where, body = f"log entry {entry.index}", entry.body
+        if fixed is None and entry.kind in ("register", "reserve") and body["dataset"] in kin:
+            fixed = budget.order if budget is not None else orders.get(body["dataset"])
+        if entry.kind == "budget":
+            orders[body["dataset"]] = body["order"]
         if entry.kind == ("budget" if purpose is None else "purpose-budget") and body["dataset"] == dataset:
             if purpose is None or body["purpose"] == purpose:
                 budget = _budget(body["epsilon"], body["delta"], fixed or body["order"], where)
-                fixed = budget.order if fixed is None and runs else fixed
         elif entry.kind == "register":
             for i, member in enumerate(body["plans"]):
                 name = f"{body['registration']}/{i}"
@@ -102,9 +107,7 @@ def fold_spending(
                 raise Unverified("a settlement of what was never reserved", where=where)
             if body["reservation"] in runs:
                 runs[body["reservation"]] = _settled(runs[body["reservation"]], body, where)
-        if runs and budget is not None and fixed is None:
-            fixed = budget.order
-    return budget, tuple(runs.values())
+    return budget, tuple(runs.values()), fixed
 
 
 def matching_member(
