@@ -61,11 +61,22 @@ def test_where_one_accountant_alone_can_the_claim_is_his_and_there_is_no_second_
 
 
 def test_a_claim_by_the_looser_accountant_below_the_tighter_one_fails(make, maker, alone, epsilons):
-    for accountant in ("pld", "rdp"):
-        values = {**alone["privacy"], "accountant": accountant, "epsilon": epsilons[0] - 3e-6, "second_opinion": None}
+    for accountant, other, of in (("pld", "rdp", epsilons[1]), ("rdp", "pld", epsilons[0])):
+        second = {"accountant": other, "epsilon": of}
+        values = {**alone["privacy"], "accountant": accountant, "epsilon": epsilons[0] - 3e-6, "second_opinion": second}
         assert check(make, maker, {"privacy": values})[0].status == "fail"
         values["epsilon"] = epsilons[0]
         assert check(make, maker, {"privacy": values})[0].status == "pass"
+
+
+def test_a_second_opinion_that_could_have_been_given_may_not_be_left_out(make, maker, alone):
+    """So that a policy which excuses its absence excuses nothing but events that only one accountant can compose."""
+    assert check(make, maker, alone)[0].status == "pass"
+    for values in ({**alone["privacy"], "second_opinion": None}, dict(alone["privacy"])):
+        if values["second_opinion"] is not None:
+            del values["second_opinion"]
+        found, _ = check(make, maker, {"privacy": values})
+        assert (found.status, "the second opinion was left out" in found.detail) == ("fail", True)
 
 
 def test_what_is_claimed_for_replacing_one_is_recomputed_for_it(make, maker, alone, values):

@@ -219,6 +219,8 @@ def _claim(values: Mapping[str, Any], found: EpsilonCheck, training_steps: Seque
     if by.get(values["accountant"]) is None:
         raise Unverified(f"the accountant {values['accountant']} cannot compose these events")
     second = values.get("second_opinion")
+    if second is None and None not in by.values():
+        raise Unverified("the second opinion was left out, and two accountants can compose these events")
     if second is not None:
         other = by.get(str(second.get("accountant"))) if isinstance(second, Mapping) else None
         if other is None or second["accountant"] == values["accountant"]:
