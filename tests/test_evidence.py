@@ -115,6 +115,16 @@ def test_an_estimate_is_rounded_and_its_n_rounded_down_to_ten() -> None:
         Estimate(float("nan"), 0.0, 1.0, 10)
 
 
+def test_an_interval_whose_ends_are_the_wrong_way_round_is_refused_wherever_it_stands() -> None:
+    with pytest.raises(PellucidError, match="wrong way round"):
+        Estimate(0.5, 0.9, 0.1, 100)
+    good = {"value": 0.95, "low": 0.1, "high": 0.9, "n": 100}  # a point outside: a bootstrap one may be
+    bent = {"value": 0.5, "low": 0.9, "high": 0.1, "n": 100}
+    assert evidence(kind="fairness", values={"columns": {"a": {"groups": [{"auc": good}]}}}).values
+    with pytest.raises(Unverified, match=r"fairness\.columns\.a\.groups\[1\]\.auc: .*wrong way round"):
+        evidence(kind="fairness", values={"columns": {"a": {"groups": [{"auc": good}, {"auc": bent}]}}})
+
+
 @given(st.integers(0, 10**9))
 def test_rounding_down_never_shows_a_last_digit(count: int) -> None:
     assert round_down(count) % 10 == 0

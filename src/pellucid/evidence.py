@@ -160,6 +160,8 @@ class Estimate:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.value) and math.isfinite(self.low) and math.isfinite(self.high)):
             raise BadFile("an estimate must be finite; leave out what was not measured")
+        if self.low > self.high:
+            raise BadFile("the ends of an interval are the wrong way round")
 
     def values(self) -> dict[str, float | int]:
         """The record that goes into ``values``, rounded to six decimals; ``n`` is rounded down to ten."""
@@ -186,7 +188,8 @@ class Evidence:
         version: Version of the kind.
 
     Raises:
-        Unverified: Unknown kind, version, coverage or tier, or a required value is missing.
+        Unverified: Unknown kind, version, coverage or tier, a required value is missing, or the ``low`` of an
+            interval is above its ``high``. (A point may lie outside: of a biased estimate's bootstrap interval.)
     """
 
     kind: str
@@ -210,6 +213,8 @@ class Evidence:
         missing = KINDS[self.kind][self.version] - self.values.keys()
         if missing:
             raise Unverified(f"evidence lacks {', '.join(sorted(missing))}", where=self.kind)
+        if (bent := _bent(self.values, self.kind)) is not None:
+            raise Unverified("the ends of an interval are the wrong way round", where=bent)
 
     def statement(self) -> dict[str, Any]:
         """The in-toto Statement v1 as JSON."""
@@ -297,3 +302,17 @@ class Finding:
             "values": dict(self.values),
             "fix": self.fix,
         }
+
+
+def _bent(value: Any, path: str) -> str | None:
+    """The path of an interval whose ends are the wrong way round, if there is one."""
+    if isinstance(value, Mapping):
+        low, high = value.get("low"), value.get("high")
+        if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
+            return path
+        inner = ((each, f"{path}.{name}") for name, each in value.items())
+    elif isinstance(value, list | tuple):
+        inner = ((each, f"{path}[{place}]") for place, each in enumerate(value))
+    else:
+        return None
+    return next((found for each, place in inner if (found := _bent(each, place)) is not None), None)

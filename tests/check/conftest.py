@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pellucid.bundle import Bundle, Item
+from pellucid.check.policy import ReleasePolicy
 from pellucid.check.signatures import sign
 from pellucid.check.waivers import Waiver
 from pellucid.evidence import Evidence, Subject, parse_canonical
@@ -50,6 +51,7 @@ class Maker:
     def waiver(
         self,
         name: str,
+        policy: str,
         *,
         scope: str = "credit-risk@1",
         expires: dt.date = dt.date(2026, 12, 31),
@@ -62,7 +64,7 @@ class Maker:
         """A signed entry of a waivers file; ``changed`` fields are other than what was signed."""
         made = Waiver(name, scope, "ana", "ticket 7", expires)
         entries = [parse(2 + number, leaf) for number, leaf in enumerate(grants)]
-        signed = sign(made, project, signer or self.owner, entries, at)
+        signed = sign(made, project, ReleasePolicy.parse(policy.encode()), signer or self.owner, entries, at)
         fields = {"id": name, "scope": scope, "owner": "ana", "reason": "ticket 7", "expires": expires, **changed}
         lines = [f"{key} = {value if key == 'expires' else json.dumps(value)}" for key, value in fields.items()]
         return "\n".join(["[[waive]]", *lines, f'signed = "{signed}"', ""])

@@ -113,7 +113,8 @@ def test_a_baseline_that_does_not_verify_is_3(
 
 
 def test_a_diff_names_statuses_and_values_that_moved_and_decides_nothing(against: Against) -> None:
-    result = against({"evaluation.auc.low": 0.96, "attack.epsilon_lower": 0.5}, how="diff")
+    better = {"evaluation.auc.low": 0.96, "evaluation.auc.high": 0.98, "attack.epsilon_lower": 0.5}
+    result = against(better, how="diff")
     assert result.changes is not None
     first, second = result.changes
     assert (first.id, first.before, first.after, first.course) == ("auc", "fail", "pass", "fail → pass")

@@ -66,7 +66,7 @@ def result(
     folder = tmp_path / "policies"
     folder.mkdir()
     (folder / "release.toml").write_text(POLICY)
-    (folder / "waivers.toml").write_text(maker.waiver("waived"))
+    (folder / "waivers.toml").write_text(maker.waiver("waived", POLICY))
     values["training"]["purpose"] = NASTY
     changed = copy.deepcopy(values)
     changed["evaluation"]["auc"]["low"] = 0.7

@@ -96,14 +96,22 @@ def test_bytes_without_a_folder_may_include_nothing() -> None:
         ReleasePolicy.parse(b'include = ["a.toml"]')
 
 
-def test_trust_is_that_of_the_file_nearest_to_the_reader(tmp_path: Path) -> None:
-    trust = f'[trust]\nowners = ["{KEY.line}"]\nwaivers = ["auditor"]\n'
+def test_who_includes_a_policy_trusts_nobody_whom_that_does_not(tmp_path: Path) -> None:
+    trust = f'[trust]\nowners = ["{KEY.line}"]\nwaivers = ["auditor", "owner"]\n'
     other = SigningKey("other/eve", b"\2" * 32).verifier
     top = write(tmp_path, top='include = ["b.toml"]\n' + rule("x", "privacy.ok"), b=trust)
     policy = ReleasePolicy.read(top)
+    assert (policy.owners, policy.waiving) == ((KEY,), ("auditor", "owner"))
+    own = top.read_text()
+    top.write_text(own + f'[trust]\nowners = ["{other.line}", "{KEY.line}"]\nwaivers = ["scientist", "auditor"]\n')
+    policy = ReleasePolicy.read(top)
     assert (policy.owners, policy.waiving) == ((KEY,), ("auditor",))
-    top.write_text(top.read_text() + f'[trust]\nowners = ["{other.line}"]\n')
-    assert ReleasePolicy.read(top).owners == (other,)
+    top.write_text(own + f'[trust]\nowners = ["{other.line}"]\n')
+    with pytest.raises(BadFile, match=r"top.toml: trust.owners: it names none of the owners that an included"):
+        ReleasePolicy.read(top)
+    top.write_text(own + '[trust]\nwaivers = ["scientist"]\n')
+    with pytest.raises(BadFile, match="it names none of the waivers that an included policy lets in"):
+        ReleasePolicy.read(top)
     with pytest.raises(BadFile, match='did you mean "auditor"'):
         ReleasePolicy.parse((rule("x", "privacy.ok") + '[trust]\nwaivers = ["auditer"]').encode())
 

@@ -34,6 +34,7 @@ def piece(kind: str, **values: Any) -> Evidence:
         "fairness": {"columns": {}},
         "review": {"verdict": "approve"},
         "slices": {},
+        "unsafe": {"door": ""},
     }[kind]
     return Evidence(kind, MODEL, {**required, **values}, {}, "public")
 
@@ -217,3 +218,17 @@ class _Loose:
 
     def __init__(self, kind: str, values: Any) -> None:
         self.kind, self.values = kind, values
+
+
+def test_every_unsafe_door_is_held_against_a_rule_and_the_worst_counts() -> None:
+    """A door that a policy allows does not cover for one that it does not, whichever was opened last."""
+    rules = policy("!has(unsafe.door) || unsafe.door == 'UnsafeSeed'", "evaluation.auc.low > 0.5")
+    seed, score = piece("unsafe", door="UnsafeSeed"), piece("unsafe", door="UnsafeScore")
+    measured = piece("evaluation")
+    assert statuses(judge(rules, [measured, seed], TODAY)) == ["pass", "pass"]
+    for order in ([score, seed], [seed, score], [seed, score, seed]):
+        findings = judge(rules, [measured, *order], TODAY)
+        assert statuses(findings) == ["fail", "pass"]
+        assert findings[0].values == {"unsafe.door": "UnsafeScore"}
+    silent = judge(policy("evaluation.auc.low > 0.5"), [measured, seed, score], TODAY)
+    assert [(each.id, each.status) for each in silent] == [("r0", "pass"), ("unsafe", "fail")]

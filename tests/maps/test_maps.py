@@ -123,6 +123,20 @@ def test_what_does_not_apply_has_a_reason_or_is_asked_for() -> None:
     assert status("gdpr", "art-22.automated", (card(not_applicable={"gdpr/art-22.automated": " "}),)) == "missing"
 
 
+def test_no_word_takes_out_what_is_shown_and_one_that_takes_out_a_measurement_is_counted() -> None:
+    """Else a line in ``model.toml`` for every row would meet ``maps.gdpr.missing == 0``."""
+    which = maps.read("gdpr")
+    rows = {f"gdpr/{row.id}": "not for us" for row in which.rows}
+    measured = {row.id for row in which.rows if row.evidence}
+    shown = maps.resolve(which, evidence(NEEDED, (card(not_applicable=rows),)))
+    assert {each.row.id for each in shown if each.status == "evidence"} == measured
+    assert maps.standing(evidence(NEEDED, (card(not_applicable=rows),)))["gdpr"]["excused"] == 0
+    nothing = maps.standing((card(not_applicable=rows),))["gdpr"]
+    absent = {each.row.id for each in maps.resolve(which, (card(),)) if each.row.evidence and each.status == "missing"}
+    assert (nothing["missing"], nothing["excused"]) == (0, len(absent))
+    assert nothing["excused"] > 10
+
+
 def test_special_categories_are_asked_for_unless_the_schema_declares_none() -> None:
     def data(*sensitivity: str) -> Evidence:
         columns = [{"name": str(i), "type": "integer", "sensitivity": each} for i, each in enumerate(sensitivity)]
@@ -137,6 +151,7 @@ def test_the_standing_counts_every_row_once() -> None:
     for name, counts in maps.standing(evidence(NEEDED, (card(legal={"basis": "law"}),))).items():
         rows = len(maps.read(name).rows)
         assert sum(counts[key] for key in ("evidence", "human_provided", "not_applicable", "missing")) == rows
+        assert counts["excused"] == 0, "nobody said that something does not apply"
         assert len(counts["missing_rows"]) == counts["missing"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.project.conftest import Place
 
 from pellucid.check import check
-from pellucid.errors import BadData, BadFile, Denied, Misuse, UnknownName
+from pellucid.errors import BadData, BadFile, Denied, Misuse, Refused, UnknownName
 from pellucid.evidence import Evidence
 from pellucid.project import publish
 from pellucid.project.model import load, models
@@ -202,3 +202,19 @@ def test_a_file_that_does_not_fit_is_refused_before_anything_is_decided(trained:
     with pytest.raises(BadFile, match='did you mean "age"'):
         expect(model, file)
     assert trained.state() == before
+
+
+def test_a_rejection_that_a_public_bundle_would_not_show_stops_it(reported: Place) -> None:
+    """``review`` evidence is for auditors: left out, ``review.not-rejected`` would pass."""
+    project = reported.open()
+    assert publish.bundle(project, "tiny", tier="public").subject.name == "tiny@1"
+    review(reported.open("ana"), "tiny", verdict="reject", note="the groups differ")
+    for make in (publish.bundle, publish.report):
+        with pytest.raises(Refused, match="ana rejected tiny@1, and what is made for public readers would not say so"):
+            make(project, "tiny", tier="public")
+    review(reported.open("kim"), "tiny", verdict="approve", note="argued again")
+    with pytest.raises(Refused, match="ana rejected"):
+        publish.bundle(project, "tiny", tier="public")
+    assert publish.bundle(project, "tiny").subject.name == "tiny@1"
+    review(reported.open("ana"), "tiny", verdict="approve", note="the reasons are written down now")
+    assert publish.bundle(project, "tiny", tier="public").subject.name == "tiny@1"

@@ -79,7 +79,7 @@ def check(
     last = notices.latest(verified.evidence)
     told = notices.clock(day, last)
     day = max(day, last.date()) if last else day
-    granted = tuple(look_at(each, verified, read, rulebook.waiving, max(now, last or now)) for each in granted)
+    granted = tuple(look_at(each, verified, read, rulebook, max(now, last or now)) for each in granted)
     held = _hold(rulebook, verification, verified, day, granted)
     others = {name: _other(name, each, rulebook, trusted, day) for name, each in _named(baseline, diff).items()}
     known = frozenset[str]()

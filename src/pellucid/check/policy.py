@@ -8,16 +8,17 @@
     …
 
 An included file's requirements come first and cannot be taken out again: who includes a policy can only ask for more,
-or give another value to a parameter that the included file declared.
+or give another value to a parameter that the included file declared. So it is with trust: owners and roles that several
+files name are those that all of these files name.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pellucid.check.files import Lines, decode, read_bytes
 from pellucid.check.parameters import Declared, choose, parse_declared
@@ -33,6 +34,7 @@ __all__ = ["ROLES_THAT_WAIVE", "ReleasePolicy"]
 ROLES_THAT_WAIVE: Final[tuple[str, ...]] = ("owner",)
 MAX_FILES: Final = 50
 _KEYS: Final = frozenset({"include", "require", "trust", "parameters", "environment"})
+T = TypeVar("T")
 _ROLES: Final = ("owner", "steward", "scientist", "auditor", "reader")
 
 
@@ -94,8 +96,9 @@ class ReleasePolicy:
 
         Raises:
             BadFile: Not UTF-8 or TOML; an unknown key (with the nearest known one), kind of evidence, parameter,
-                environment or severity; an id twice; an expression that is not one; an include that is absolute, not
-                there, or leads back to a file that is being read; no requirement, because an empty policy passes all.
+                environment or severity; an id twice; an expression that is not one; owners or roles that waive of which
+                an included policy names none; an include that is absolute, not there, or leads back to a file that is
+                being read; no requirement, because an empty policy passes all.
         """
         reading = _Reading()
         sha256 = reading.file(data, where, folder, ())
@@ -116,11 +119,9 @@ class ReleasePolicy:
                 where=where,
                 fix="write at least one [[require]]",
             )
-        owners: tuple[VerifyKey, ...] = ()
-        waiving: tuple[str, ...] = ROLES_THAT_WAIVE
-        for file in reading.files:
-            named, roles = _trust(file.document, file.where)
-            owners, waiving = named or owners, roles or waiving
+        trust = [(file.where, *_trust(file.document, file.where)) for file in reading.files]
+        owners = _common([(place, named) for place, named, _ in trust], "owners")
+        waiving = _common([(place, roles) for place, _, roles in trust], "waivers") or ROLES_THAT_WAIVE
         return cls(tuple(requirements.values()), owners, sha256, where, parameters, environment, environments, waiving)
 
 
@@ -173,6 +174,20 @@ class _Reading:
             raise BadFile(f'there is no file "{name}"{near}', where=place) from error
         self.digests[path] = self.file(data, shown, path.parent, (*trail, path))
         return self.digests[path]
+
+
+def _common(named: Sequence[tuple[str, tuple[T, ...]]], what: str) -> tuple[T, ...]:
+    """What all files name that name any; a file that includes others cannot let in whom they did not."""
+    found: tuple[T, ...] = ()
+    for where, names in named:
+        if found and names and not set(found) & set(names):
+            raise BadFile(
+                f"it names none of the {what} that an included policy lets in",
+                where=f"{where}: trust.{what}",
+                fix="name some of these, or leave the key out",
+            )
+        found = tuple(name for name in names if name in found) if found and names else found or names
+    return found
 
 
 def _trust(document: Mapping[str, Any], where: str) -> tuple[tuple[VerifyKey, ...], tuple[str, ...]]:

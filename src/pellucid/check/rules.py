@@ -1,7 +1,8 @@
 """Evidence and requirements in, findings and a verdict out. Pure: no file, no clock, no network.
 
 Each kind of evidence is a variable of the expressions, and so are the policy's ``parameters``. If a bundle holds
-several pieces of one kind, the last one in the order in which they count does (:class:`pellucid.bundle.Verified`).
+several pieces of one kind, the last one in the order in which they count does (:class:`pellucid.bundle.Verified`);
+of unsafe evidence every piece does.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ LEFT_BY: Final = {
     "review": "pellucid review",
 }
 """Which verb leaves which kind of evidence."""
+
+
+_WORSE: Final[tuple[Status, ...]] = ("pass", "waived", "fail", "unmeasured")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,8 @@ def judge(
 ) -> tuple[Finding, ...]:
     """One finding for each requirement that is for the model, in the order of the policy.
 
-    Evidence of kind ``unsafe`` fails a policy that does not speak of it, in a finding of its own.
+    Evidence of kind ``unsafe`` fails a policy that does not speak of it, in a finding of its own; of several pieces of
+    it, the one that is worst under a rule counts.
 
     Args:
         policy: The release policy.
@@ -105,7 +110,14 @@ def judge(
         BadFile: A requirement cannot be evaluated on this evidence (types that do not fit, a division by zero): the
             policy is invalid, and the error names the requirement. Or none is for this model.
     """
-    return judge_values(policy, variables(evidence, policy), today, waivers, model=model, unverified=unverified)
+    values = variables(evidence, policy)
+    # a rule is held against every door that was opened, and the worst that it finds counts
+    doors: list[Mapping[str, Any]] = [{UNSAFE: piece.values} for piece in evidence if piece.kind == UNSAFE]
+    each = (
+        judge_values(policy, {**values, **door}, today, waivers, model=model, unverified=unverified)
+        for door in doors or [{}]
+    )
+    return tuple(max(found, key=lambda finding: _WORSE.index(finding.status)) for found in zip(*each, strict=True))
 
 
 def judge_values(

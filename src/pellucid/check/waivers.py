@@ -8,9 +8,9 @@
     expires = 2026-12-31                 # the last day on which it counts
     signed = "eyJ…"                      # by `pellucid waive`
 
-A waiver is narrow. It turns a failure of one requirement into *waived*, never an unmeasured one, for the models in its
-scope, never longer than its last day; and it counts only under the signature of somebody who held a role that the
-policy lets waive, so that whoever may edit a file may not thereby release a model.
+A waiver is narrow. It turns a failure of one requirement, as that stood when it was signed, into *waived*, never an
+unmeasured one, for the models in its scope, never longer than its last day; and it counts only under the signature of
+somebody who held a role that the policy lets waive, so that whoever may edit a file may not thereby release a model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pellucid.check.files import decode, read_bytes
 from pellucid.check.policy import ReleasePolicy
@@ -73,11 +73,18 @@ class Waiver:
         """The same waiver with the outcome of looking at its signature."""
         return replace(self, refused=refused, signer=signer)
 
-    def statement(self, project: str) -> dict[str, str]:
-        """What is signed, but for the moment: every field that a reader sees, and the project it is for."""
+    def statement(self, project: str, policy: ReleasePolicy) -> dict[str, Any]:
+        """What is signed, but for the moment: every field that a reader sees, the project, and the rule as it stood.
+
+        The rule is its expression with the values of the parameters it reads: whoever waived ``ece <= 0.05`` has not
+        waived what stands under that id a year later.
+        """
+        rule = policy.by_id[self.id]
         return {
             "format": "pellucid/waiver@1",
             "project": project,
+            "that": rule.that,
+            "parameters": {name: policy.parameters[name] for name in sorted(rule.program.parameters)},
             "id": self.id,
             "scope": self.scope,
             "owner": self.owner,

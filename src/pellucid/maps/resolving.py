@@ -56,24 +56,27 @@ def resolve(which: RegulationMap, evidence: Sequence[Evidence]) -> tuple[Resolve
 
 
 def _resolve(name: str, row: Row, last: Mapping[str, Evidence], card: Mapping[str, Any]) -> Resolved:
+    found = tuple(path for path in row.evidence if _there(path, last))
+    absent = tuple(path for path in row.evidence if path not in found)
+    if found and not absent:
+        return Resolved(row, "evidence", found)  # what is shown is shown, whatever anybody says of it
     reason = _said(card, "not_applicable", f"{name}/{row.id}")
     if reason:
-        return Resolved(row, "not applicable", words=reason)
+        return Resolved(row, "not applicable", absent=absent, words=reason)
     if row.when == "special" and _no_special(last.get("dataset")):
         return Resolved(row, "not applicable", words=_NO_SPECIAL)
     if row.human:
         words = _said(card, *row.human.split("."))
         return Resolved(row, "human-provided" if words else "missing", words=words)
-    found = tuple(path for path in row.evidence if _there(path, last))
-    absent = tuple(path for path in row.evidence if path not in found)
-    return Resolved(row, "missing" if absent else "evidence", found, absent)
+    return Resolved(row, "missing", found, absent)
 
 
 def standing(evidence: Sequence[Evidence]) -> dict[str, dict[str, Any]]:
     """How many rows of every map have which status, and which rows are missing: the form that a policy reads.
 
-    ``{"gdpr": {"version": 1, "evidence": 14, "human_provided": 0, "not_applicable": 0, "missing": 16,
-    "missing_rows": ["art-5.lawful", …]}, …}``
+    ``{"gdpr": {"version": 1, "evidence": 14, "human_provided": 0, "not_applicable": 0, "missing": 16, "excused": 0,
+    "missing_rows": ["art-5.lawful", …]}, …}``. ``excused`` are those of the not applicable that evidence would have to
+    speak to, and that only a person's word takes out: a policy that trusts no such word asks for none.
     """
     found: dict[str, dict[str, Any]] = {}
     for name in MAPS:
@@ -83,6 +86,7 @@ def standing(evidence: Sequence[Evidence]) -> dict[str, dict[str, Any]]:
         found[name] = {
             "version": which.version,
             **{status.replace("-", "_").replace(" ", "_"): number for status, number in counts.items()},
+            "excused": sum(row.status == "not applicable" and bool(row.absent) for row in rows),
             "missing_rows": [row.row.id for row in rows if row.status == "missing"],
         }
     return found

@@ -12,7 +12,7 @@ from pellucid import bundle as bundles
 from pellucid import check as checks
 from pellucid import report as reports
 from pellucid.bundle import Bundle
-from pellucid.errors import NotAdopted, PellucidError, Tampered
+from pellucid.errors import NotAdopted, PellucidError, Refused, Tampered
 from pellucid.evidence import TIERS, Evidence, Tier, parse_canonical
 from pellucid.keys import VerifyKey, b64
 from pellucid.log.entries import Entry
@@ -32,6 +32,7 @@ def bundle(project: Project, model: str, *, tier: str = "auditor") -> Bundle:
     Raises:
         UnknownName: There is no such model.
         BadFile: There is no such tier.
+        Refused: Somebody rejected the model, and readers of ``tier`` would not be told.
     """
     label = resolve(project, model)
     made = _build(project, label, tier)
@@ -49,10 +50,23 @@ def _build(project: Project, label: str, tier: str) -> Bundle:
     digests = {trained_on(e)[1] for e in about if e.kind == "training"}
     ours = [e for e in entries if e.kind == "evidence" and _about(e.evidence, label, digests)]
     chosen = [e for e in ours if e.evidence.tier in allowed]
+    _nothing_hushed_up(label, tier, [e.evidence for e in ours if e.evidence.kind == "review"])
     signers = {e.signer.line for e in chosen}
     # revocations of everybody: a waiver beside the bundle may be by somebody who signed no evidence
     trusted = [e.index for e in entries if e.kind == "revoke" or _trusts(e, signers)]
     return bundles.build(project.log, about[0].subject, [e.index for e in chosen], trusted)
+
+
+def _nothing_hushed_up(label: str, tier: str, reviews: Sequence[Evidence]) -> None:
+    """A rejection that stands, and that readers of ``tier`` would not be told of, stops what is made for them."""
+    last = {review.values["reviewer"]: review for review in reviews}
+    for reviewer, review in last.items():
+        if review.values["verdict"] == "reject" and review.tier not in bundles.up_to(tier):
+            raise Refused(
+                f"{reviewer} rejected {label}, and what is made for {tier} readers would not say so",
+                where=label,
+                fix="make it for auditors, or settle the objection with the reviewer, who signs a new review",
+            )
 
 
 def fresh_bundle(project: Project, label: str) -> Bundle:

@@ -104,7 +104,7 @@ def waive(
             where=str(path),
             fix="ask somebody who may, or name the role under [trust] waivers in the policy",
         )
-    signed = sign(made, project.name, project.identity.signing, _grants(project), now())
+    signed = sign(made, project.name, rulebook, project.identity.signing, _grants(project), now())
     made = replace(made, signed=signed)
     before = file.read_text(encoding="utf-8") if file.is_file() else ""
     write_whole(file, (before + ("\n" if before else "") + _block(made)).encode("utf-8"))
