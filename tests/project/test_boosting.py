@@ -10,9 +10,10 @@ from tests.project.test_own_loop import of, start
 from pellucid.check import check
 from pellucid.errors import Misuse
 from pellucid.privacy import BoostPlan
-from pellucid.project import data
+from pellucid.project import budgets, data, gate
 from pellucid.project.model import load
 from pellucid.train.additive import Additive
+from pellucid.train.ebm import Boosting
 
 RECIPE = """
 [model]
@@ -44,6 +45,32 @@ def test_an_ebm_trains_in_the_ledger_and_its_bundle_verifies(sealed: Place) -> N
         assert isinstance(load(project, label).module, Additive)
         ledger = data.ledger(project, "applicants")
     assert ledger.spent > 0
+
+
+@pytest.mark.parametrize("last", [2, 11])
+def test_a_boosting_that_a_steward_ends_keeps_its_model_and_claims_the_plan(
+    sealed: Place, monkeypatch: pytest.MonkeyPatch, last: int
+) -> None:
+    """Before the first round, and between two: what was learned is saved, and its bundle verifies."""
+    monkeypatch.setattr(gate, "EVERY", 0.0)
+    sealed.recipe.write_text(RECIPE, encoding="utf-8")
+    after = Boosting._after
+
+    def stop(self: Boosting) -> None:
+        if self.steps_taken == last:
+            budgets.halt(sealed.open(), "tiny@1")
+        after(self)
+
+    monkeypatch.setattr(Boosting, "_after", stop)
+    sealed.train()
+    with sealed.open() as project:
+        privacy, training = of(project, "privacy"), of(project, "training")
+        assert check(project.bundle("tiny@1"), sealed.policy, owners=[project.owner]).verification.ok
+        (run,) = project.budget("applicants").runs
+    assert (training["status"], training["steps"]) == ("stopped", last)
+    assert privacy["odometer"]["steps"] == last
+    assert 0 < privacy["odometer"]["epsilon"] < privacy["epsilon"]
+    assert (run.status, run.steps_taken) == ("stopped", last)
 
 
 def test_an_explanation_of_an_ebm_adds_up(sealed: Place) -> None:

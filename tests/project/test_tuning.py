@@ -25,7 +25,7 @@ from pellucid.check import check
 from pellucid.check.epsilon import recheck
 from pellucid.errors import BadFile, BadPlan, BudgetExceeded, Denied, Misuse, Refused, Tampered, UnknownName
 from pellucid.privacy import TuningPlan
-from pellucid.project import model, tuning
+from pellucid.project import budgets, gate, model, tuning
 from pellucid.project.drawer import KEY, STATE, Drawer
 from pellucid.project.recipe import Outcome
 from pellucid.project.reservations import folder, lock
@@ -520,3 +520,48 @@ def test_weights_of_a_module_are_bytes_that_a_search_would_find() -> None:
     module = torch.nn.Sequential(torch.nn.Linear(3, 2))
     assert module.state_dict()["0.weight"].numpy().tobytes()[:24] in save(module.state_dict())
     assert isinstance(make_frame(3), pd.DataFrame)
+
+
+# -- ended by a steward -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_a_tuning_that_a_steward_ends_releases_nothing_and_stays_spent(
+    sealed: Place, monkeypatch: pytest.MonkeyPatch, quick: None, hidden: bool
+) -> None:
+    monkeypatch.setattr(gate, "EVERY", 0.0)
+    if hidden:
+        fixed(monkeypatch, 3)
+
+    def stop(done: int) -> None:
+        if done == 1:
+            budgets.halt(sealed.open(), "best@1")
+
+    watch = Watch(monkeypatch, stop)
+    asked = {} if hidden else {"distribution": "all", "trials": 3}
+    with sealed.open("sid") as project, pytest.raises(Refused, match=r"ana ended this run; no model is released"):
+        tune(project, sealed, **asked)
+    assert len(watch.modules) == 1, "the second trial ended at its first step"
+    (run,) = sealed.open().budget("applicants").runs
+    assert (run.status, run.counted_steps()) == ("abandoned", run.steps_planned)
+    assert "best@1" not in model.models(sealed.open())
+    assert not list((sealed.root / "runs").glob("*/*")), "neither state nor key is left"
+    with pytest.raises(UnknownName):
+        resume(sealed.open("sid"), "best@1")
+
+
+def test_a_held_back_end_is_still_looked_out_for(sealed: Place, monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
+    monkeypatch.setattr(gate, "EVERY", 0.0)
+    monkeypatch.setattr(tuning, "EVERY", 0.01)
+    fixed(monkeypatch, 1)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            budgets.halt(sealed.open(), "best@1")
+
+    monkeypatch.setattr(tuning.time, "sleep", sleep)
+    with sealed.open("sid") as project, pytest.raises(Refused, match="ana ended this run"):
+        tune(project, sealed, hold=3600.0)
+    assert len(slept) == 3

@@ -51,6 +51,19 @@ def test_workers_share_one_reservation_and_leave_one_model(sealed: Place, how: s
 
 
 @pytest.mark.slow
+def test_a_run_of_several_workers_that_a_steward_ends_keeps_its_model(sealed: Place) -> None:
+    """All of them end after the same step: the first one looks, and tells the others."""
+    code, said = launch(sealed, "ended")
+    assert code == 0, said
+    with sealed.open("ana") as project:
+        (settled,) = [entry.body for entry in project.counted() if entry.kind == "settle"]
+        (training,) = [e.evidence for e in project.counted() if e.kind == "evidence" and e.evidence.kind == "training"]
+    assert (settled["status"], training.values["status"]) == ("stopped", "stopped")
+    assert settled["steps"] == training.values["steps"] == 4
+    assert (sealed.root / "models" / "together@1" / "weights.safetensors").exists()
+
+
+@pytest.mark.slow
 def test_a_lost_worker_settles_the_run_with_the_steps_that_were_taken(sealed: Place) -> None:
     code, _ = launch(sealed, "lost")
     assert code != 0

@@ -292,7 +292,7 @@ class Run:
         private = self._make_private(model, optimizer, x, y, options)
         self._model, wrapped, batches = private
         self._session, self._halt = batches, batches.halt
-        self._gate = Gate(self.project, self._reservation) if self._workers is None else None
+        self._gate = Gate(self.project, self._reservation) if self._leads else None
         self._ended = self.steps_taken
         self._keeper = Keeper(
             folder(self.project, self._reservation),
@@ -363,7 +363,8 @@ class Run:
             leaves=leaves,
             on_step=self._after_step,
         )
-        self._session, self._module = boosting, model
+        self._session, self._module, self._halt = boosting, model, boosting.halt
+        self._gate = Gate(self.project, self._reservation)
         self._interrupts.hold()
         try:
             boosting.run()
@@ -397,11 +398,13 @@ class Run:
         self._interrupts.between()
 
     def _look(self, step: int) -> None:
-        """End the loop after this step if a steward ended the run. Workers go on together, and so do not look."""
+        """End the loop after this step if a steward ended the run. The first worker looks, and all end together."""
         why = self._gate.ended() if self._gate is not None else None
-        if why is not None and self._halt is not None:
-            self._halt(why)
+        ended = why is not None if self._workers is None else self._workers.agree(why is not None)
+        if ended and self._halt is not None:
+            self._halt(why or "the first worker was told to end this run")
             self._gate = None
+        if why is not None:
             tell(f"{self.label} ends after {step} of {self.plan.steps} steps: {why}; its model is kept")
 
     def keep(self, name: str, thing: Any) -> None:

@@ -24,6 +24,7 @@ from pellucid.privacy import Ledger, LedgerPlan, Plan, TuningPlan, plan_from_rec
 from pellucid.privacy.tuning import draw_trials
 from pellucid.project import data
 from pellucid.project.drawer import Drawer
+from pellucid.project.gate import EVERY, Gate
 from pellucid.project.loading import Loaded, require_unit
 from pellucid.project.model import Trained
 from pellucid.project.project import Project, entry_time, now, stamp
@@ -48,6 +49,10 @@ __all__ = ["resume", "tune"]
 Phase = Callable[[str], None]
 _FAILED: Final = (PellucidError, RuntimeError, ValueError, ArithmeticError)
 """What a configuration may run into, such as weights that are not finite: its score is then the worst there is."""
+
+
+class _Ended(Exception):
+    """Somebody ended the tuning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +228,7 @@ class Session:
     scored: tuple[torch.Tensor, torch.Tensor] | None
     say: Phase
     state: dict[str, Any] = field(default_factory=dict, repr=False)
+    gate: Gate = field(init=False, repr=False)
     _loaded: Any = field(default=None, repr=False)
 
     @property
@@ -245,7 +251,10 @@ class Session:
         """All trials that are left, and then the end, not before the moment ``until``.
 
         Whatever stops it in between leaves it waiting to be resumed: to end early would be to choose how many trials
-        there are after looking.
+        there are after looking. But for ``pellucid budget stop``: it ends without a model, and is spent.
+
+        Raises:
+            Refused: Somebody ended it, or there is no model at the end.
         """
         try:
             self.say(
@@ -256,10 +265,19 @@ class Session:
             if self.asked.plan.hidden and not self.asked.hold:
                 self.say("how long it takes is in the log, and hints at how many there were")
                 self.say("hold = SECONDS in the space keeps the end back for so long")
+            self.gate = Gate(self.project, self.made.name)
+            self._open(self.gate.look())
             while self.state["done"] < self.state["trials"]:
                 self._next()
-            time.sleep(max(0.0, until - time.monotonic()))
+            self._wait(until)
             trained = self._release()
+        except _Ended as ended:
+            self.made.settle("abandoned", self.asked.plan.steps)
+            raise Refused(
+                f"{ended}; no model is released, and its price stays spent",
+                where=self.made.label,
+                fix="a tuning gives nothing before its end: tune again, within what is left",
+            ) from None
         except BaseException:
             self.made.lock.close()
             raise
@@ -276,6 +294,16 @@ class Session:
         trained.explain()
         plan = self.asked.plan
         return Outcome(self.made.label, trained.subject.sha256, plan.epsilon, plan.delta, plan.base.steps, "complete")
+
+    @staticmethod
+    def _open(why: str | None) -> None:
+        if why is not None:
+            raise _Ended(why)
+
+    def _wait(self, until: float) -> None:
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(EVERY, left))
+            self._open(self.gate.ended())
 
     def _next(self) -> None:
         drawn = self.asked.space.draw()
@@ -303,7 +331,10 @@ class Session:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a line for each trial would count them
                 recipe = self.asked.space.recipe(self.asked.recipe, drawn)
-                module = trial(recipe, plan.base, self.encoding, x, y, people=people)
+                gate = self.gate
+                module = trial(
+                    recipe, plan.base, self.encoding, x, y, people=people, on_step=lambda _: self._open(gate.ended())
+                )
                 if self.scored is not None:
                     score = public_score(module, *self.scored, metric)
                 else:

@@ -77,6 +77,7 @@ class Boosting:
         self._leaves = leaves
         self._noise = noise or SecureNoise()
         self._on_step = on_step
+        self._halted = False
         self._random = np.random.default_rng()  # where leaves are cut: it hides nobody
         self._y = y.numpy().astype(np.float64)
         self._x = [x[:, table.slots] for table in model.tables]
@@ -89,8 +90,12 @@ class Boosting:
     def __repr__(self) -> str:
         return f"Boosting(step {self.steps_taken} of {self._plan.steps})"
 
+    def halt(self, _why: str) -> None:
+        """No further step: :meth:`run` ends after this one."""
+        self._halted = True
+
     def run(self) -> None:
-        """Take all steps of the plan.
+        """Take all steps of the plan, or those up to :meth:`halt`.
 
         Raises:
             Misuse: Called twice.
@@ -106,10 +111,14 @@ class Boosting:
             self._groups.append(groups)
             self._weights.append(np.array([max(float(noisy[group].sum()), least) for group in groups]))
             self._after()
+            if self._halted:
+                return
         for _ in range(plan.rounds):
             for column in range(plan.columns):
                 self._boost(column)
                 self._after()
+                if self._halted:
+                    return
 
     def close(self) -> None:
         """Move the mean of each table into the intercept, by the noisy counts: scores stay what they are."""

@@ -61,6 +61,16 @@ class Workers:
         if self.count > 1:
             self._together(lambda: dist.broadcast(sums, 0))
 
+    def agree(self, flag: bool) -> bool:
+        """What the first process says, in every process; the others' own is nothing.
+
+        Raises:
+            Misuse: Another process is gone.
+        """
+        said = torch.tensor([float(flag)])
+        self.share(said)
+        return bool(said.item())
+
     @staticmethod
     def _together(exchange: Callable[[], object]) -> None:
         try:
