@@ -24,6 +24,8 @@ def test_a_second_version_says_what_is_different_from_the_first_and_the_first_sa
     assert change.values["since"] == {"name": "tiny@1", "sha256": first["training"].subject.sha256}
     assert change.values["before"]["evaluation.auc"] == first["evaluation"].values["auc"]
     assert change.values["before"]["privacy.epsilon"] == first["privacy"].values["epsilon"]
+    assert change.values["was"] == first["training"].values["architecture"]
+    assert change.values["was_readable"] is True, "a linear model, and explained"
     assert change.values["same_data"] is True
     assert change.values["features_added"] == []
     html = made.html.read_text(encoding="utf-8")

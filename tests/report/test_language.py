@@ -20,6 +20,7 @@ from pellucid.report.model import view
 
 Make = Callable[..., Any]
 ROOM = Path(__file__).parents[2] / "src" / "pellucid" / "report"
+SENTENCES = ROOM.parent / "privacy" / "sentences.py"
 PART = re.compile(r"\{(\w+)\}")
 OTHERS = [language for language in LANGUAGES if language != "en"]
 NUMBER = re.compile(r"−?\d+(?:,\d{3})*(?:\.\d+)?")
@@ -35,6 +36,9 @@ def templates() -> set[str]:
                     found.add(node.args[0].value)
                 else:
                     assert path.name in ("language.py", "elsewhere.py", "html.py"), f"{path}:{node.lineno}"
+    for node in ast.walk(ast.parse(SENTENCES.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Words":
+            found |= {node.args[0].value} if isinstance(node.args[0], ast.Constant) else set()
     for path in ROOM.rglob("*.j2"):
         found |= set(re.findall(r'\bsay\("([^"]*)"', path.read_text(encoding="utf-8")))
     return found

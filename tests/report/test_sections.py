@@ -60,7 +60,7 @@ def test_nothing_at_all_is_shown_as_not_measured_and_not_proven(sample: Make, pa
     report = sample(evidence=(), findings=(), exit_code=3, ledger=None, decisions=None, verification=(), signers=())
     page = view(report)
     assert page.verdict.word == "NOT PROVEN"
-    assert len(page.sections) == 23
+    assert len(page.sections) == 24
     assert all(row[1].text == "not measured" for row in page.key_figures.rows)
     words = parse(render_html(report)).words
     assert "Budget of the data set: not measured" in words

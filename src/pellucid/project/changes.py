@@ -44,6 +44,8 @@ def compare(subject: Subject, now: Sequence[Evidence], before: Sequence[Evidence
     since = next(item.subject for item in before if item.kind == "training")
     values: dict[str, Any] = {
         "since": {"name": since.name, "sha256": since.sha256},
+        "was": earlier["architecture"],
+        **({"was_readable": "readout" in old["explanation"]} if "explanation" in old else {}),
         "before": {f"{kind}.{key}": old[kind][key] for kind, key in COMPARED if key in old.get(kind, {})},
         "same_data": training["dataset"] == earlier["dataset"],
         "same_recipe": training.get("recipe") == earlier.get("recipe"),

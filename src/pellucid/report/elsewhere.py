@@ -1,7 +1,8 @@
 """Sentences that other rooms say in English, recognised so that a page in another language can say them too.
 
-Verification and the check hand over finished sentences. Each that a page shows is a pattern here; what no pattern fits
-stays as it was said, marked as English.
+Verification, the check and explanations hand over finished sentences. Each that a page shows is a pattern here; what
+no pattern fits stays as it was said, marked as English. The statement of the privacy guarantee keeps its parts apart,
+and is said again from them.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import re
 from functools import cache
 from typing import Final
 
-from pellucid.report.language import say
+from pellucid.privacy.sentences import Words
+from pellucid.report.figures import exact
+from pellucid.report.language import Said, say
 
-__all__ = ["PHRASES", "elsewhere"]
+__all__ = ["PHRASES", "elsewhere", "retold"]
 
 PHRASES: Final = (
     # checks of pellucid verify
@@ -32,6 +35,8 @@ PHRASES: Final = (
     "every signer was granted a role by {owner}: {names}",
     "every statement is about {name} or the data it was trained on",
     "claimed {claimed}, recomputed {pld} (PLD) and {rdp} (RDP)",
+    "claimed {claimed}, recomputed {value} ({accountant}); no second accountant can compose these events: no second"
+    " opinion",
     "no weights file was given (--weights FILE)",
     "the file is {name}, sha256 {digest}",
     "an earlier check failed",
@@ -39,8 +44,21 @@ PHRASES: Final = (
     "the bundle holds no privacy evidence",
     # the method of pellucid attack
     "score threshold, Clopper-Pearson on the half that did not choose it (Jagielski et al. 2020)",
+    # the baseline of an attribution
+    "declared reference: {values}; of other columns the encoded midpoint: zeros",
+    "declared reference: {values}",
+    # whether a ranking may be read
+    "they agree: the leading columns may be read",
+    "they disagree here: do not read the ranking",
+    "interpret",
+    "do not interpret",
     # findings of pellucid check
+    "{path} was not measured (the bundle holds no evidence of kind {kind}: {command} leaves it)",
+    "{path} were not measured (the bundle holds no evidence of kind {kind}: {command} leaves it)",
+    "{path} was not measured (the bundle holds no evidence of kind {kind})",
+    "{path} were not measured (the bundle holds no evidence of kind {kind})",
     "{path} was not measured",
+    "{path} holds nothing to hold the rule against",
     "waived by {owner} until {day}: {reason}",
     "waived by {owner} until {day}, {days} days from now: {reason}",
 )
@@ -53,6 +71,15 @@ def elsewhere(words: str) -> str:
         if found is not None:
             return say(template, **found.groupdict())
     return words
+
+
+def retold(words: Words) -> Said:
+    """Words of the statement of the guarantee as words of ours, with all digits of their numbers."""
+    parts = {
+        name: retold(part) if isinstance(part, Words) else part if isinstance(part, str) else exact(part)
+        for name, part in words.parts.items()
+    }
+    return say(words.template, **parts)
 
 
 @cache

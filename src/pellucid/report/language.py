@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 from pellucid.errors import BadFile, nearest
 from pellucid.report.figures import plain
 
-__all__ = ["LANGUAGES", "Said", "bring", "catalogue", "check_language", "say", "several", "tell", "translate"]
+__all__ = ["LANGUAGES", "Said", "bring", "catalogue", "check_language", "lines", "say", "several", "tell", "translate"]
 
 LANGUAGES: Final[Mapping[str, str]] = {"en": "en", "zh": "zh-Hans"}  # name -> BCP 47 tag
 
@@ -62,6 +62,14 @@ def several(items: Sequence[Said]) -> Said:
     found = items[0]
     for item in items[1:]:
         found = say("{some}, {more}", some=found, more=item)
+    return found
+
+
+def lines(items: Sequence[Said]) -> Said:
+    """Words of ours below each other; at least one."""
+    found = items[0]
+    for item in items[1:]:
+        found = say("{first}\n{rest}", first=found, rest=item)
     return found
 
 

@@ -24,6 +24,7 @@ from pellucid.report.sections import (
     people,
     privacy,
     quality,
+    readable,
     regulation,
     validity,
 )
@@ -41,6 +42,7 @@ _SECTIONS: Final = (
     quality.subgroups,
     errors.errors,
     explanation.explanation,
+    readable.readable,
     validity.validity,
     errors.robustness,
     errors.expectations,

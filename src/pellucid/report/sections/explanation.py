@@ -6,6 +6,7 @@ from typing import Final
 
 from pellucid.report.blocks import Block, Cell, Figure, Prose, Section, Table, text
 from pellucid.report.charts import Bar, Bars
+from pellucid.report.elsewhere import elsewhere
 from pellucid.report.figures import fixed, plain
 from pellucid.report.inputs import ReportInput
 from pellucid.report.language import Said, say
@@ -19,7 +20,7 @@ __all__ = ["explanation"]
 _ERROR: Final = "attribution_standard_error"
 _SHOWN: Final = (
     *("method", "baseline", "importance", "attribution", "completeness_gap", "importance_method"),
-    *("shapley", "effects", "surrogate", "distribution", "case", "tokens"),
+    *("shapley", "effects", "surrogate", "distribution", "case", "tokens", "readout"),
 )
 _METHOD: Final = {
     "integrated_gradients": say("integrated gradients"),
@@ -71,7 +72,9 @@ def explanation(report: ReportInput) -> Section:
 
 def _known(reader: Reader, key: str, names: dict[str, Said]) -> Cell:
     value = reader.get(key)
-    return reader.words(key) if value is None or str(value) not in names else text(names[str(value)])
+    if value is None:
+        return reader.words(key)
+    return text(names.get(str(value)) or elsewhere(str(value)))
 
 
 def _importance(reader: Reader) -> list[Block]:

@@ -95,6 +95,7 @@ def change(report: ReportInput) -> Section:
         (
             (text(say("Model")), reader.words("since", "name")),
             (text(say("SHA-256 of the weights")), reader.code("since", "sha256")),
+            (text(say("Architecture")), reader.code("was")),
             (text(say("Same data set version")), reader.words("same_data")),
             (text(say("Same recipe")), reader.words("same_recipe")),
             (text(say("Inputs added")), reader.words("features_added")),
@@ -115,7 +116,7 @@ def change(report: ReportInput) -> Section:
     if rows:
         blocks.append(Table("change", say("Number by number"), headers, tuple(rows)))
     blocks.append(written(report, "change"))
-    shown = ("since", "same_data", "same_recipe", "features_added", "features_removed", "before")
+    shown = ("since", "was", "was_readable", "same_data", "same_recipe", "features_added", "features_removed", "before")
     blocks += others(evidence, *shown)
     blocks.append(how_table(evidence))
     return Section("change", title, question, "shown", tuple(blocks))

@@ -53,8 +53,13 @@ def data(report: ReportInput) -> Section:
             (text(say("People (public, declared)")), reader.exact("units")),
             (
                 text(say("What privacy protects")),
-                text(say("a row; every row is another person")) if unit == "row" else reader.words("unit"),
+                text(
+                    say("a row; every row is another person")
+                    if unit == "row"
+                    else say('all rows of one person (column "{unit}")', unit=str(unit))
+                ),
             ),
+            *_rows(reader),
             (text(say("Target")), reader.words("target")),
             (text(say("Purposes")), reader.words("purposes")),
             (text(say("Keep until")), reader.words("retention")),
@@ -81,9 +86,15 @@ def data(report: ReportInput) -> Section:
         say("The schema is declared by people and adopted by the owner; no bound or category is read off the data.")
     )
     shown = ("name", "version", "units", "unit", "target", "columns", "purposes", "retention", "manifest")
-    rest = others(evidence, *shown)
+    rest = others(evidence, *shown, "rows_per_unit", "rows")
     people = written(report, "data")
     return Section("data", title, question, "shown", (note, facts, columns, people, *rest, how_table(evidence)))
+
+
+def _rows(reader: Reader) -> list[tuple[Cell, ...]]:
+    """Of people with several rows: what was declared of these."""
+    names = {"rows_per_unit": say("Rows of a person, at most"), "rows": say("Rows (public, declared)")}
+    return [(text(name), reader.exact(key)) for key, name in names.items() if reader.get(key) is not None]
 
 
 def model(report: ReportInput) -> Section:

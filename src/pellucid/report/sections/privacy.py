@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Final
 
 from pellucid.report.blocks import ABSENT, Block, Cell, Figure, Prose, Section, Table, text
@@ -14,9 +13,16 @@ from pellucid.report.plots import Line, Lines
 from pellucid.report.reading import Reader, how_table, others
 from pellucid.report.sections.absent import not_measured
 from pellucid.report.sections.budget import attack, ledger
+from pellucid.report.sections.composed import chosen, composed
+from pellucid.report.sections.promise import stated, statement, uncovered
 
 __all__ = ["privacy"]
 
+_SHOWN: Final = (
+    *("epsilon", "delta", "accountant", "second_opinion", "adjacency", "unit", "unit_rows", "sampling"),
+    *("noise_multiplier", "sample_rate", "steps", "max_grad_norm", "events", "curve", "epsilon_at"),
+    *("odometer", "tuning"),
+)
 _LEAST_DRAWN: Final = 1e-18  # of a delta: below, a point would stretch the scale and tell nobody anything
 
 
@@ -42,14 +48,17 @@ def privacy(report: ReportInput) -> Section:
             (text(say("Second opinion, epsilon")), reader.exact("second_opinion", "epsilon")),
             (text(say("Neighbouring data sets")), _adjacency(reader)),
             (text(say("Privacy unit")), _unit(reader)),
+            *_drawn(reader),
             (text(say("Noise multiplier")), reader.exact("noise_multiplier")),
             (text(say("Sample rate")), reader.exact("sample_rate")),
-            (text(say("Steps")), reader.exact("steps")),
+            (text(say("Steps")), _steps(reader)),
             (text(say("Clipping norm")), reader.exact("max_grad_norm")),
+            *_odometer(reader),
         ),
         "facts",
     )
-    blocks: list[Block] = [Prose(_promise(reader)), facts]
+    sentences = stated(report, reader)
+    blocks: list[Block] = [Prose(_promise(reader)), statement(sentences), facts]
     if reader.get("second_opinion") is not None:
         blocks.append(
             Prose(
@@ -60,14 +69,12 @@ def privacy(report: ReportInput) -> Section:
             )
         )
     blocks += _curve(reader)
-    blocks.append(Prose(say("What this does not cover:"), _uncovered(report, reader)))
+    blocks.append(uncovered(report, reader))
     blocks += attack(report, reader.number("epsilon"))
     blocks += spent
-    events = list(reader.readers("events"))
-    if events:
-        blocks.append(_composed(events))
-    shown = ("epsilon", "delta", "accountant", "second_opinion", "adjacency", "unit", "noise_multiplier", "sample_rate")
-    blocks += others(evidence, *shown, "steps", "max_grad_norm", "events", "curve", "epsilon_at")
+    blocks += chosen(reader)
+    blocks += composed(reader)
+    blocks += others(evidence, *_SHOWN)
     blocks.append(how_table(evidence))
     return Section("privacy", title, question, "shown", tuple(blocks))
 
@@ -92,6 +99,33 @@ def _unit(reader: Reader) -> Cell:
     if unit == "row":
         return text(say("one row; every row is another person"))
     return text(say('all rows of one person (column "{unit}")', unit=unit))
+
+
+def _steps(reader: Reader) -> Cell:
+    """Of a selection the accountant composes one: how many steps each of its runs took stands among the events."""
+    if any(event.get("kind") == "repeat_and_select" for event in reader.readers("events")):
+        return text(say("one selection among runs, each composed as shown below"))
+    return reader.exact("steps")
+
+
+def _drawn(reader: Reader) -> list[tuple[Cell, ...]]:
+    """Of people with several rows: how many at most, and what a step draws."""
+    if reader.get("unit_rows") is None:
+        return []
+    drawn = {"user": say("people, each with all their rows"), "example": say("rows, each on its own")}
+    rows: list[tuple[Cell, ...]] = [(text(say("Rows of a person, at most")), reader.exact("unit_rows"))]
+    if (reader.number("unit_rows") or 1) > 1:
+        sampling = str(reader.get("sampling"))
+        rows.append((text(say("What a step draws")), text(drawn.get(sampling, sampling))))
+    return rows
+
+
+def _odometer(reader: Reader) -> list[tuple[Cell, ...]]:
+    """Of a run that was stopped: what its steps came to. No claim, and no requirement can read it."""
+    if reader.get("odometer") is None:
+        return []
+    name = say("Epsilon of the steps that were taken (no claim: who stopped may have looked)")
+    return [(text(name), reader.exact("odometer", "epsilon"))]
 
 
 def _curve(reader: Reader) -> list[Block]:
@@ -131,26 +165,6 @@ def _curve(reader: Reader) -> list[Block]:
     return [Prose(note), Figure(chart, table, beside=others)]
 
 
-def _composed(events: Sequence[Reader]) -> Table:
-    """The events, with their bands if one has any."""
-    banded = any(event.get("bands") is not None for event in events)
-    rows: list[tuple[Cell, ...]] = [
-        (
-            text(str(event.get("kind")), "code"),
-            _digits(event, "sample_rate"),
-            _digits(event, "noise_multiplier"),
-            event.exact("count"),
-            *([event.exact("bands")] if banded else []),
-        )
-        for event in events
-    ]
-    columns = (
-        *(say("Event"), say("Sample rate"), say("Noise multiplier"), say("Count")),
-        *((say("Bands"),) if banded else ()),
-    )
-    return Table("privacy-events", say("What the accountant composed"), columns, tuple(rows))
-
-
 def _promise(reader: Reader) -> Said:
     epsilon, delta = reader.number("epsilon"), reader.number("delta")
     if epsilon is None or delta is None:
@@ -174,40 +188,3 @@ def _promise(reader: Reader) -> Said:
         delta=exact(delta),
         sure=fixed(100 * sure, 1, "up"),
     )
-
-
-def _uncovered(report: ReportInput, reader: Reader) -> tuple[Said, ...]:
-    points = []
-    if reader.get("unit") == "row":
-        points.append(
-            say(
-                "A person who stands in several rows. The schema declares that every row is another person; if that is "
-                "not so, the promise is weaker by the number of rows."
-            )
-        )
-    else:
-        points.append(say("Groups of people together, such as a family: the promise weakens with their number."))
-    points += [
-        say(
-            "What is learned about people in general. A rule that holds for a group may be applied to a person who was "
-            "never in the data."
-        ),
-        say(
-            'The numbers marked "not covered" here: they are measured on people who did not train the model, and no '
-            "privacy guarantee covers them."
-        ),
-        say("Access to the sealed data itself, and the machine on which it was opened."),
-    ]
-    if report.last("tuning") is None:
-        points.append(
-            say(
-                "Choices made by looking at earlier private runs. There is no tuning evidence; the ledger below counts "
-                "all the runs on this data set, this epsilon counts this run only."
-            )
-        )
-    return tuple(points)
-
-
-def _digits(event: Reader, key: str) -> Cell:
-    value = event.get(key)
-    return ABSENT if value is None else Cell(plain(str(value)), value, (event.coverage,))

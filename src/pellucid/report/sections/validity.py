@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from pellucid.report.blocks import Block, Figure, Prose, Section, Table, text
+from pellucid.report.elsewhere import elsewhere
 from pellucid.report.inputs import ReportInput
 from pellucid.report.language import Said, say
 from pellucid.report.plots import Line, Lines
@@ -57,7 +59,7 @@ def validity(report: ReportInput) -> Section:
         fix = say("{command} leaves it.", command="pellucid explain")
         return not_measured("validity", title, question, "validity", fix)
     lines = tuple(
-        (text(_TESTS.get(name, name), "" if name in _TESTS else "code"), cell)
+        (text(_TESTS.get(name, name), "" if name in _TESTS else "code"), replace(cell, text=elsewhere(cell.text)))
         for name, cell in flatten(_short(evidence.values), evidence.coverage)
     )
     notes = (
