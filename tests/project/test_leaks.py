@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tests.project.conftest import PASSPHRASE, PURPOSE, RECIPE, Place, found, make_frame
 
 from pellucid.cli import run
 from pellucid.disclosure import lint
 from pellucid.errors import BadFile, Denied, Tampered
 from pellucid.evidence import canonical
+from pellucid.explain import predict
 from pellucid.project import attachment, leaks, publish
+from pellucid.project.evaluating import SEARCHED
 from pellucid.project.model import load
 from pellucid.project.recipe import train
+from pellucid.train import encode_row
 
 TIERS = ("public", "auditor", "steward")
 CANARIES = {
@@ -115,12 +119,41 @@ def test_a_steward_opens_the_rows_and_every_column_was_decided_first(published: 
     assert rows["confident_errors"] or rows["suspected_labels"]
     names = {"age", "income", "job", "approved"}
     for row in (*rows["confident_errors"], *rows["suspected_labels"]):
-        assert row.keys() == {"id", "row", *names}
+        assert row.keys() - {"counterfactual"} == {"id", "row", *names}
         key = bytes.fromhex(rows["key"])
         assert row["id"] == hmac.new(key, b"pellucid/person@1\x00" + row["row"].encode(), hashlib.sha256).hexdigest()
     decisions = [e.body for e in project.entries()[size:] if e.kind == "decision"]
     assert {d["resource"]["name"].partition("/")[2] for d in decisions} == names
     assert all(d["allowed"] and d["identity"] == "sam" and d["action"] == "read" for d in decisions)
+
+
+def test_a_steward_reads_what_would_have_made_a_confident_error_right(tmp_path: Path) -> None:
+    """One label in ten is wrong. Each of the surest errors, changed as it says there, gets the label recorded of it."""
+    place = found(tmp_path / "tiny")
+    frame = make_frame()
+    wrong = frame.index % 10 == 3
+    frame.loc[wrong, "approved"] = frame.loc[wrong, "approved"].map({"yes": "no", "no": "yes"})
+    place.open().seal("applicants", frame, schema=place.schema)
+    surer = RECIPE.replace("epsilon = 3.0", "epsilon = 7.0").replace("epochs = 2", "epochs = 12")
+    place.recipe.write_text(surer, encoding="utf-8")
+    train(place.open("sid"), "tiny", dataset="applicants", purpose=PURPOSE, recipe=place.recipe)
+    trained = load(place.open("kim"), "tiny")
+    rows = attachment.open_rows(place.open("sam"), place.root / "models" / "tiny@1" / publish.ROWS, purpose=PURPOSE)
+    errors = rows["confident_errors"]
+    assert len(errors) >= 5
+    assert all("counterfactual" in error for error in errors[:SEARCHED])
+    assert not any("counterfactual" in error for error in (*errors[SEARCHED:], *rows["suspected_labels"]))
+    others = [error for error in errors[:SEARCHED] if error["counterfactual"]["status"] == "found"]
+    assert others
+    for error in others:
+        other = error["counterfactual"]
+        assert other["target"] == error["approved"] != other["decision"]
+        assert other["distance"] > 0
+        changed = {name: error[name] for name in trained.encoding.features}
+        for change in other["changes"]:
+            changed[change["column"]] = change["after"]
+        answer = predict(trained.module, encode_row(changed, trained.encoding), torch.zeros(1, dtype=torch.int64))
+        assert trained.encoding.classes[int(answer.predicted[0])] == other["target"]
 
 
 def test_whoever_may_not_read_is_denied_and_the_denial_is_recorded(published: Place) -> None:

@@ -10,6 +10,7 @@ from pellucid.errors import BadData, UnsupportedModel
 from pellucid.project.earlier import counts, earlier, still, without_shares, without_slices
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
 
     from pellucid.evidence import Evidence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["measure"]
 
 DISCOVERY: Final = 0.1  # false discovery rate of differences between groups
+SEARCHED: Final = 20  # confident errors, the surest first, for which another answer is searched
+ASKED: Final = 600  # rows that the model is asked about in one search
 
 
 def measure(trained: Trained) -> list[Evidence]:
@@ -106,8 +109,37 @@ def _label_errors(trained: Trained, predictions: Predictions) -> list[Evidence]:
         ]
         for name, ids in (("suspected_labels", found.suspects), ("confident_errors", found.confident))
     }
+    x, y = trained.held_out()
+    for error in lists["confident_errors"][:SEARCHED]:
+        place = named[error["id"]]
+        error |= _otherwise(trained, x[place], int(y[place]))
     left = attachment.leave(trained, columns, {"key": key.hex(), **lists})
     return made if left is None else [*made, left]
+
+
+def _otherwise(trained: Trained, row: torch.Tensor, recorded: int) -> dict[str, Any]:
+    """What would have had to be different of a held-out person for the model to say what is recorded of them.
+
+    Every input may change: this says what the model goes by, and is no advice to anybody. Nothing where the model
+    cannot be asked.
+    """
+    from pellucid import explain
+
+    features, columns = trained.encoding.features, trained.sealed.schema.columns
+    try:
+        found = explain.find_counterfactual(
+            trained.module,
+            row,
+            trained.encoding,
+            mutable=features,
+            target=recorded,
+            whole=[name for name in features if columns[name].type == "integer"],
+            budget=ASKED,
+        )
+    except (BadData, UnsupportedModel):
+        return {}
+    said, names = found.values(), trained.encoding.classes
+    return {"counterfactual": {**said, **{key: names[said[key]] for key in ("decision", "target") if key in said}}}
 
 
 def _json(value: Any) -> Any:
