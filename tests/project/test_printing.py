@@ -20,6 +20,14 @@ def test_a_page_is_printed_beside_itself(tmp_path: Path) -> None:
     assert b"/Count 2" in content
 
 
+def test_a_page_named_from_here_is_printed_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "out #1").mkdir()
+    monkeypatch.chdir(tmp_path)
+    page = Path("out #1") / "report.html"
+    page.write_text("<!doctype html><title>t</title><p>one", encoding="utf-8")
+    assert printing.print_pdf(page).read_bytes().startswith(b"%PDF-")
+
+
 def test_without_a_browser_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv(printing.VARIABLE, raising=False)

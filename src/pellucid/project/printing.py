@@ -47,9 +47,10 @@ def print_pdf(page: Path) -> Path:
         BadFile: The browser could not print it.
     """
     target = page.with_suffix(".pdf")
+    address = page.resolve().as_uri()
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "report.pdf"
-        command = [browser(), *_QUIET, f"--user-data-dir={folder}/profile", f"--print-to-pdf={made}", page.as_uri()]
+        command = [browser(), *_QUIET, f"--user-data-dir={folder}/profile", f"--print-to-pdf={made}", address]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             command.insert(1, "--no-sandbox")  # Chromium has no sandbox for root; the page is our own file
         try:
