@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pellucid.evidence import Coverage, Finding, Status
 from pellucid.report.blocks import ABSENT, Cell, Table, Tone, Verdict, View, text
+from pellucid.report.covered import covered
 from pellucid.report.elsewhere import elsewhere
 from pellucid.report.figures import exact, fixed, plain
 from pellucid.report.highlights import highlights
@@ -171,14 +172,15 @@ def _key_figures(report: ReportInput) -> Table:
 
 def _requirements(report: ReportInput) -> Table:
     def values(finding: Finding) -> Cell:
-        lines, covered = [], set()
+        lines, kinds = [], set()
         for path, value in sorted(finding.values.items()):
             lines.append(f"{path} = {_value(value)}")
-            evidence = report.last(path.split(".")[0].split("[")[0])
+            kind, _, inner = path.partition(".")
+            evidence = report.last(kind.split("[")[0])
             if evidence is not None and _numeric(value):
-                covered.add(evidence.coverage)
+                kinds.add(covered(report, evidence, inner))
         order: tuple[Coverage, ...] = ("public", "post-processing", "own-release", "uncovered")
-        shown = tuple(kind for kind in order if kind in covered)
+        shown = tuple(kind for kind in order if kind in kinds)
         return Cell(plain("\n".join(lines)) or say("none"), dict(finding.values), shown, "code")
 
     rows = []

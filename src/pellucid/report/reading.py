@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from pellucid.errors import Unverified
 from pellucid.evidence import Coverage, Evidence
 from pellucid.report.blocks import ABSENT, Cell, Table, text
+from pellucid.report.covered import setting
 from pellucid.report.figures import exact, fixed, plain
 from pellucid.report.language import Said, say
 
@@ -218,15 +219,16 @@ def flatten(value: Any, coverage: Coverage, path: str = "") -> Iterator[tuple[st
         yield path, text(_leaf(value))
 
 
-def others(evidence: Evidence, *shown: str) -> tuple[Table, ...]:
+def others(evidence: Evidence, *shown: str, coverage: Coverage | None = None) -> tuple[Table, ...]:
     """The values that no other part of a section shows, so that a field added later is never left out in silence.
 
     Args:
         evidence: The evidence of the section.
         shown: Keys of its values that the section shows already.
+        coverage: Of these values, if it is another than that of the evidence.
     """
     rest = {key: value for key, value in evidence.values.items() if key not in shown}
-    rows = tuple((text(name, "code"), cell) for name, cell in flatten(rest, evidence.coverage))
+    rows = tuple((text(name, "code"), cell) for name, cell in flatten(rest, coverage or evidence.coverage))
     if not rows:
         return ()
     caption = say("Further values of the {kind} evidence, by their names", kind=evidence.kind)
@@ -236,10 +238,17 @@ def others(evidence: Evidence, *shown: str) -> tuple[Table, ...]:
 def how_table(evidence: Evidence, *shown: str) -> Table:
     """How the values of a piece of evidence were made, and how wrong they may be where no interval says it.
 
-    A parameter may have been chosen by looking at the data, so its number is covered no better than the values are.
-    ``shown`` names errors that stand beside their values already.
+    A parameter may have been chosen by looking at the data, so its number is covered no better than the values are;
+    constants of the method (:func:`~pellucid.report.covered.setting`) are public.
+
+    Args:
+        evidence: The evidence.
+        shown: Names of errors that stand beside their values already.
     """
-    rows = [(text(name or "how", "code"), cell) for name, cell in flatten(evidence.how, evidence.coverage)]
+    rows = [
+        (text(name or "how", "code"), replace(cell, coverage=("public",)) if cell.coverage and setting(name) else cell)
+        for name, cell in flatten(evidence.how, evidence.coverage)
+    ]
     error = {key: value for key, value in evidence.error.items() if key not in shown}
     rows += [(text(f"error.{name}", "code"), cell) for name, cell in flatten(error, evidence.coverage)]
     if not rows:

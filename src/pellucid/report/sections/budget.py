@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from pellucid.report.blocks import ABSENT, DASH, Block, Cell, Figure, Prose, Table, text
 from pellucid.report.charts import Bar, Bars, Bounds, Budget
+from pellucid.report.covered import covered
 from pellucid.report.elsewhere import elsewhere
 from pellucid.report.figures import exact, fixed, plain
 from pellucid.report.inputs import Ledger, ReportInput
@@ -32,6 +34,7 @@ def attack(report: ReportInput, epsilon: float | None) -> tuple[Block, ...]:
         )
         return (Prose(words, tone="open"),)
     reader = Reader.of(evidence)
+    constants = replace(reader, coverage=covered(report, evidence, "confidence"))
     lower = reader.number("epsilon_lower")
     table = Table(
         "attack-facts",
@@ -40,8 +43,8 @@ def attack(report: ReportInput, epsilon: float | None) -> tuple[Block, ...]:
         (
             (text(say("Epsilon (lower bound from the attack)")), _down(reader, "epsilon_lower")),
             (text(say("Greatest bound this attack could have shown (its power)")), _down(reader, "epsilon_ceiling")),
-            (text(say("Delta of the bound")), reader.exact("delta")),
-            (text(say("Confidence of the bound")), reader.exact("confidence")),
+            (text(say("Delta of the bound")), constants.exact("delta")),
+            (text(say("Confidence of the bound")), constants.exact("confidence")),
             (text(say("AUC of the attack (0.5 is guessing)")), reader.estimate("auc")),
             (text(say("Method")), _method(reader)),
         ),

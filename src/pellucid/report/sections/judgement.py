@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
+from pellucid.evidence import Coverage
 from pellucid.report.blocks import ABSENT, Block, Cell, Prose, Section, Table, text
-from pellucid.report.figures import exact, fixed
+from pellucid.report.covered import covered
+from pellucid.report.figures import exact
 from pellucid.report.inputs import ReportInput
 from pellucid.report.language import say
-from pellucid.report.reading import Reader, how_table, others
+from pellucid.report.reading import Measure, Reader, how_table, others
 from pellucid.report.sections.people import missing, written
 
 __all__ = ["change", "checks", "oversight"]
@@ -104,17 +108,11 @@ def change(report: ReportInput) -> Section:
         "facts",
     )
     before = reader.reader("before")
-    rows = []
-    for path in before.values if before is not None else ():
-        was = None if before is None else before.measure(path)
-        now = _now(report, path)
-        name = text(_CHANGED.get(path, path), "" if path in _CHANGED else "code")
-        then = ABSENT if was is None or before is None else before.bare(path)
-        rows.append((name, then, now[0], _difference(None if was is None else was.value, now[1], reader)))
+    rows = tuple(_row(report, before, path) for path in before.values) if before is not None else ()
     headers = (say("What"), say("Before"), say("Now"), say("Difference"))
     blocks: list[Block] = [facts]
     if rows:
-        blocks.append(Table("change", say("Number by number"), headers, tuple(rows)))
+        blocks.append(Table("change", say("Number by number"), headers, rows))
     blocks.append(written(report, "change"))
     shown = ("since", "was", "was_readable", "same_data", "same_recipe", "features_added", "features_removed", "before")
     blocks += others(evidence, *shown)
@@ -122,19 +120,29 @@ def change(report: ReportInput) -> Section:
     return Section("change", title, question, "shown", tuple(blocks))
 
 
-def _now(report: ReportInput, path: str) -> tuple[Cell, float | None]:
+def _row(report: ReportInput, before: Reader, path: str) -> tuple[Cell, ...]:
+    """One number, before and now; both are covered as its own evidence says, not as the comparison is."""
     kind, *keys = path.split(".")
     evidence = report.last(kind)
+    name = text(_CHANGED.get(path, path), "" if path in _CHANGED else "code")
+    was = before.measure(path)
     if evidence is None:
-        return ABSENT, None
-    reader = Reader.of(evidence)
-    found = reader.measure(*keys)
-    return reader.bare(*keys), None if found is None else found.value
+        return name, _figure(before, path), ABSENT, ABSENT
+    coverage = covered(report, evidence, ".".join(keys))
+    there, here = replace(before, coverage=coverage), replace(Reader.of(evidence), coverage=coverage)
+    now = here.measure(*keys)
+    return name, _figure(there, path), _figure(here, *keys), _difference(was, now, coverage)
 
 
-def _difference(was: float | None, now: float | None, reader: Reader) -> Cell:
+def _figure(reader: Reader, *path: str) -> Cell:
+    """An estimate with its interval; a bound or a count with all its digits: rounding makes none better."""
+    estimated = isinstance(reader.get(*path), Mapping)
+    return reader.estimate(*path) if estimated else reader.exact(*path)
+
+
+def _difference(was: Measure | None, now: Measure | None, coverage: Coverage) -> Cell:
     if was is None or now is None:
         return ABSENT
-    difference = round(now - was, 9)
+    difference = round(now.value - was.value, 9)
     sign = "+" if difference > 0 else ""
-    return Cell(f"{sign}{fixed(difference)}", difference, (reader.coverage,))
+    return Cell(f"{sign}{exact(difference)}", difference, (coverage,))

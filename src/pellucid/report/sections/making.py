@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
-from pellucid.report.blocks import Block, Cell, Prose, Section, Table, text
+from pellucid.evidence import Evidence
+from pellucid.report.blocks import ABSENT, Block, Cell, Prose, Section, Table, text
+from pellucid.report.covered import covered
+from pellucid.report.figures import exact
 from pellucid.report.inputs import ReportInput
 from pellucid.report.language import say
 from pellucid.report.reading import Reader, flatten, how_table, others
@@ -105,6 +109,10 @@ def model(report: ReportInput) -> Section:
         fix = say("{command} leaves it.", command="pellucid train")
         return not_measured("model", title, question, "training", fix)
     reader = Reader.of(evidence)
+
+    def number(*path: str) -> Cell:
+        return _exactly(report, evidence, reader.number(*path), ".".join(path))
+
     blocks: list[Block] = []
     status = str(reader.get("status"))
     if status != "complete":
@@ -119,37 +127,57 @@ def model(report: ReportInput) -> Section:
         )
     rows: list[tuple[Cell, ...]] = [
         (text(say("Architecture")), reader.code("architecture")),
-        (text(say("Parameters")), reader.exact("parameters")),
+        (text(say("Parameters")), number("parameters")),
         (text(say("Inputs")), reader.words("features")),
         (text(say("Target")), reader.words("target")),
         (text(say("Classes")), reader.words("classes")),
         (text(say("Data set")), reader.words("dataset", "name")),
-        (text(say("Version of the data set")), reader.words("dataset", "version")),
+        (text(say("Version of the data set")), number("dataset", "version")),
         (text(say("Data set, SHA-256")), reader.code("dataset", "sha256")),
         (text(say("Purpose")), reader.words("purpose")),
         (text(say("Status")), text(_STATUS.get(status, status))),
-        (text(say("Share of people held out for testing")), reader.exact("test")),
-        (text(say("Expected batch, in people")), reader.exact("batch")),
-        (text(say("Epochs")), reader.exact("epochs")),
-        (text(say("Steps")), reader.exact("steps")),
+        (text(say("Share of people held out for testing")), number("test")),
+        (text(say("Expected batch, in people")), number("batch")),
+        (text(say("Epochs")), number("epochs")),
+        (text(say("Steps")), number("steps")),
         (text(say("Optimizer")), reader.code("optimizer", "name")),
-        (text(say("Learning rate")), reader.exact("optimizer", "learning_rate")),
+        (text(say("Learning rate")), number("optimizer", "learning_rate")),
     ]
     columns = (say("What"), say("Value"))
     blocks.append(Table("model-facts", say("The model and its training"), columns, tuple(rows), "facts"))
     recipe = reader.get("recipe")
     if isinstance(recipe, Mapping):
-        lines = tuple((text(name, "code"), cell) for name, cell in flatten(recipe, evidence.coverage))
+        lines = _lines(report, evidence, recipe, "recipe")
         blocks.append(Table("model-recipe", say("The recipe"), columns, lines, "facts", fold=True))
     elif recipe is not None:
         blocks.append(Prose(say("Recipe: {recipe}", recipe=recipe)))
+    shown: tuple[str, ...]
     shown = ("architecture", "parameters", "features", "target", "classes", "dataset", "purpose", "status")
     optimizer = dict(reader.get("optimizer") or {}) if isinstance(reader.get("optimizer"), Mapping) else {}
     rest = {key: value for key, value in optimizer.items() if key not in ("name", "learning_rate")}
     if rest:
-        lines = tuple((text(name, "code"), cell) for name, cell in flatten(rest, evidence.coverage))
+        lines = _lines(report, evidence, rest, "optimizer")
         caption = say("Further settings of the optimizer")
         blocks.append(Table("model-optimizer", caption, columns, lines, "facts", fold=True))
-    blocks += others(evidence, *shown, "test", "batch", "epochs", "steps", "optimizer", "recipe")
+    if reader.get("factory") is None:  # none was named: Identity says what that means
+        shown = (*shown, "factory")
+    blocks += others(evidence, *shown, "test", "batch", "epochs", "steps", "optimizer", "recipe", coverage="public")
     blocks.append(how_table(evidence))
     return Section("model", title, question, "shown", tuple(blocks))
+
+
+def _exactly(report: ReportInput, evidence: Evidence, number: float | None, path: str) -> Cell:
+    return ABSENT if number is None else Cell(exact(number), number, (covered(report, evidence, path),))
+
+
+def _lines(
+    report: ReportInput, evidence: Evidence, settings: Mapping[str, object], at: str
+) -> tuple[tuple[Cell, Cell], ...]:
+    """Settings line by line, each number covered as its own path is."""
+    return tuple(
+        (
+            text(name, "code"),
+            replace(cell, coverage=(covered(report, evidence, f"{at}.{name}"),)) if cell.coverage else cell,
+        )
+        for name, cell in flatten(settings, evidence.coverage)
+    )
