@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pellucid.report.charts import Bar, Bars, Bounds, Budget, Curve, Dots, Panel, Reliability, draw
 from pellucid.report.language import say
 from pellucid.report.plots import Line, Lines, Overlay, Swarm, SwarmRow, Tokens, Waterfall
-from pellucid.report.svg import Scale, ticks
+from pellucid.report.svg import Scale, ticks, wrapped
 
 NS = "{http://www.w3.org/2000/svg}"
 BAR = Bar("a", 0.3, 0.2, 0.4)
@@ -197,3 +197,39 @@ def test_ticks_are_few_round_and_inside(low: float, size: float) -> None:
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.floats(-1e7, 1e7))
 def test_a_scale_never_leaves_its_ends(low: float, high: float, value: float) -> None:
     assert 9.999 <= Scale(low, high, 10.0, 100.0)(value) <= 100.001
+
+
+@pytest.mark.parametrize(
+    ("label", "lines"),
+    [
+        ("age", ("age",)),
+        ("Amer-Indian-Eskimo × Female", ("Amer-Indian-Eskimo", "× Female")),
+        (
+            "marital-status = Married-civ-spouse and capital-gain below 500",
+            ("marital-status =", "Married-civ-spouse", "and capital-gain", "below 500"),
+        ),
+        ("South-South-West-of-the-River", ("South-South-West-", "of-the-River")),
+        ("一二三四五六七八九十", ("一二三四五六七八九", "十")),
+        ("", ("",)),
+    ],
+)
+def test_a_long_label_goes_on_in_the_next_line(label: str, lines: tuple[str, ...]) -> None:
+    assert wrapped(label, "en", 18) == lines
+
+
+@given(st.text(alphabet="ab-/_ ×一\u0644", max_size=90))
+def test_no_line_is_wider_than_its_room_and_no_letter_is_lost(label: str) -> None:
+    lines = wrapped(label, "en", 18)
+    assert all(sum(2 if letter == "一" else 1 for letter in line) <= 18 for line in lines)
+    if not lines[-1].endswith("…"):
+        assert "".join(lines).replace(" ", "") == label.replace(" ", "")
+    else:
+        assert len(lines) == 6
+
+
+def test_groups_of_two_columns_are_told_apart_in_the_chart() -> None:
+    names = ("Amer-Indian-Eskimo × Female", "Amer-Indian-Eskimo × Male")
+    drawn = draw(Dots("g", "Groups", (Panel(say("AUC"), tuple(Bar(name, 0.5) for name in names)),)))
+    assert "…" not in drawn
+    assert "× Female" in drawn
+    assert "× Male" in drawn

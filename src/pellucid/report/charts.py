@@ -11,7 +11,7 @@ from typing import Final
 from pellucid.report.figures import exact, fixed
 from pellucid.report.language import Said, say, several
 from pellucid.report.plots import Lines, Overlay, Swarm, Tokens, Waterfall, draw_plot
-from pellucid.report.svg import WIDTH, Drawing, Scale
+from pellucid.report.svg import LINE, WIDTH, Drawing, Scale, wrapped
 
 __all__ = ["Bar", "Bars", "Bounds", "Budget", "Chart", "Curve", "Dots", "Panel", "Reliability", "draw"]
 
@@ -121,7 +121,8 @@ def _bars(chart: Bars, language: str) -> str:
     rows = chart.bars[:MOST_BARS]
     ends = [e for row in rows for e in (row.value, row.low, row.high) if e is not None]
     low, high = min(0.0, *ends) if ends else 0.0, max(0.0, *ends) if ends else 1.0
-    bottom = 8 + 20.0 * len(rows)
+    labels = [wrapped(row.label, language, _LETTERS) for row in rows]
+    bottom = 8 + sum(_height(label) for label in labels)
     words = say("Horizontal bars from zero; whiskers are 95 % intervals.")
     if rows:
         words = say("{said} Largest: {label}, {value}.", said=words, label=rows[0].label, value=fixed(rows[0].value))
@@ -132,10 +133,11 @@ def _bars(chart: Bars, language: str) -> str:
     hatch = drawing.hatch()
     scale = Scale(low, high, _LEFT, _RIGHT)
     drawing.axis_below(scale, 4, bottom, chart.axis)
-    zero = scale(0.0)
-    for i, row in enumerate(rows):
-        middle = 16 + 20.0 * i
-        drawing.text(_LEFT - 8, middle + 4, row.label, "label", "end", _LETTERS)
+    zero, top = scale(0.0), 6.0
+    for row, label in zip(rows, labels, strict=True):
+        middle = top + _height(label) / 2
+        top += _height(label)
+        drawing.label(_LEFT - 8, middle, label)
         x = scale(row.value)
         kind, fill = ("hatched", hatch) if row.value < 0 else ("bar", "currentColor")
         says = say("{label}: {value}", label=row.label, value=fixed(row.value))
@@ -178,8 +180,8 @@ def _reliability(chart: Reliability, language: str) -> str:
 
 
 def _dots(chart: Dots, language: str) -> str:
-    rows = sum(len(panel.groups) for panel in chart.panels)
-    bottom = 6 + 22.0 * len(chart.panels) + 20.0 * rows
+    labels = {group.label: wrapped(group.label, language, _LETTERS) for p in chart.panels for group in p.groups}
+    bottom = 6 + sum(22.0 + sum(_height(labels[group.label]) for group in p.groups) for p in chart.panels)
     names = several([panel.label for panel in chart.panels])
     drawing = Drawing(
         chart.key,
@@ -195,10 +197,12 @@ def _dots(chart: Dots, language: str) -> str:
         drawing.text(2, y + 15, panel.label, "panel")
         y += 22
         for group in panel.groups:
-            drawing.text(_LEFT - 8, y + 13, group.label, "label", "end", _LETTERS)
-            _whisker(drawing, scale, group, y + 9)
-            drawing.mark(scale(group.value), y + 9, group.shape)
-            y += 20
+            height = _height(labels[group.label])
+            middle = y + height / 2 - 1
+            drawing.label(_LEFT - 8, middle, labels[group.label])
+            _whisker(drawing, scale, group, middle)
+            drawing.mark(scale(group.value), middle, group.shape)
+            y += height
     return drawing.svg()
 
 
@@ -256,6 +260,11 @@ def _bounds(chart: Bounds, language: str) -> str:
     drawing.path([(low, 27), (low + 8, 35), (low, 43)], "mark c-mark-2", closed=True)
     drawing.path([(high, 27), (high - 8, 35), (high, 43)], "mark c-mark-0", closed=True)
     return drawing.svg()
+
+
+def _height(label: tuple[str, ...]) -> float:
+    """Of the row of a label."""
+    return 8 + LINE * len(label)
 
 
 def _square(drawing: Drawing, below: str, beside: str) -> tuple[Scale, Scale]:

@@ -11,7 +11,7 @@ from typing import Final
 
 from pellucid.report.figures import fixed
 from pellucid.report.language import Said, say
-from pellucid.report.svg import WIDTH, Drawing, Scale, ticks
+from pellucid.report.svg import LINE, WIDTH, Drawing, Scale, ticks, wrapped
 
 __all__ = ["Line", "Lines", "Overlay", "Swarm", "SwarmRow", "Tokens", "Waterfall", "draw_plot"]
 
@@ -112,8 +112,9 @@ def draw_plot(chart: Plot, language: str) -> str:
 
 def _swarm(chart: Swarm, language: str) -> str:
     rows = chart.rows[:MOST_ROWS]
-    height = 30.0
-    bottom = 8 + height * len(rows)
+    labels = [wrapped(row.label, language, _LETTERS) for row in rows]
+    heights = [max(30.0, 6 + LINE * len(label)) for label in labels]
+    bottom = 8 + sum(heights)
     most = max((sum(n for c, _, n in row.cells if c == cell) for row in rows for cell, _, _ in row.cells), default=1)
     each = max(10, 10 * math.ceil(most / _STACK / 10))  # people a dot
     words = say(
@@ -126,8 +127,8 @@ def _swarm(chart: Swarm, language: str) -> str:
     drawing.axis_below(scale, 4, bottom, chart.axis)
     drawing.line(scale(0.0), 4, scale(0.0), bottom, "zero")
     for number, row in enumerate(rows):
-        middle = 8 + height * (number + 0.5)
-        drawing.text(_LEFT - 8, middle + 4, row.label, "label", "end", _LETTERS)
+        middle = 8 + sum(heights[:number]) + heights[number] / 2
+        drawing.label(_LEFT - 8, middle, labels[number])
         placed: dict[str, list[tuple[float, float]]] = {}
         taken: dict[int, int] = {}
         for cell, level, n in row.cells:
@@ -160,7 +161,9 @@ def _waterfall(chart: Waterfall, language: str) -> str:
     for _, value in chart.steps:
         ends.append(ends[-1] + value)
     low, high = min(*ends, chart.answer), max(*ends, chart.answer)
-    bottom = 10 + 22.0 * (len(steps) + 2)
+    labels = [wrapped(label, language, _LETTERS) for label, _ in steps]
+    heights = [10 + LINE * len(label) for label in labels]
+    bottom = 10 + 22.0 * 2 + sum(heights)
     words = say(
         "From {base} for the baseline, column by column, to {answer}: full bars raise the answer, hatched ones lower "
         "it. Largest: {label}, {value}.",
@@ -178,9 +181,11 @@ def _waterfall(chart: Waterfall, language: str) -> str:
     drawing.text(_LEFT - 8, y + 12, say("baseline"), "label", "end")
     drawing.line(scale(at), y, scale(at), y + 22, "zero")
     drawing.text(scale(at) + 4, y + 12, fixed(at, 2), "tick")
-    for label, value in steps:
-        y += 22
-        drawing.text(_LEFT - 8, y + 12, label, "label", "end", _LETTERS)
+    below = 22.0
+    for number, (label, value) in enumerate(steps):
+        y += below
+        below = heights[number]
+        drawing.label(_LEFT - 8, y + 8 + LINE * (len(labels[number]) - 1) / 2, labels[number])
         start, end = scale(at), scale(at + value)
         kind, fill = ("hatched", hatch) if value < 0 else ("bar", "currentColor")
         says = say("{label}: {value}", label=label, value=fixed(value))
@@ -189,8 +194,8 @@ def _waterfall(chart: Waterfall, language: str) -> str:
         shown = fixed(value, 2) if left else f"+{fixed(value, 2)}"
         drawing.text(end - 3 if left else end + 3, y + 12.5, shown, "tick", "end" if left else "start")
         at += value
-        drawing.line(scale(at), y + 3, scale(at), y + 25, "grid")
-    y += 22
+        drawing.line(scale(at), y + 3, scale(at), y + below + 3, "grid")
+    y += below
     drawing.text(_LEFT - 8, y + 12, say("answer"), "label", "end")
     drawing.line(scale(chart.answer), y, scale(chart.answer), y + 22, "zero")
     drawing.text(scale(chart.answer) + 4, y + 12, fixed(chart.answer, 2), "tick")

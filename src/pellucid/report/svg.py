@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Final
@@ -15,9 +16,12 @@ from typing import Final
 from pellucid.report.figures import fixed, plain
 from pellucid.report.language import tell
 
-__all__ = ["WIDTH", "Drawing", "Scale", "ticks"]
+__all__ = ["LINE", "WIDTH", "Drawing", "Scale", "ticks", "wrapped"]
 
 WIDTH: Final = 360.0
+LINE: Final = 12.0
+"""From one line of a label to the next."""
+_MOST_LINES: Final = 6
 
 
 class Scale:
@@ -50,6 +54,24 @@ def ticks(low: float, high: float, about: int = 4) -> tuple[list[float], int]:
     places = max(0, -exponent if step < 10 else -exponent - 1)
     first, last = math.ceil(low / size - 1e-9), math.floor(high / size + 1e-9)
     return [round(i * size, 12) for i in range(first, last + 1)], places
+
+
+def wrapped(words: str, language: str, limit: int) -> tuple[str, ...]:
+    """A label in lines of at most ``limit`` letters: broken at spaces, a long word after a hyphen, else where it must.
+
+    At most six lines; the last of more than six ends in an ellipsis, and the table has the label whole.
+    """
+    lines = [""]
+    for word in plain(tell(words, language)).split() or [""]:
+        for number, piece in enumerate(_pieces(word, limit)):
+            gap = " " if number == 0 and lines[-1] else ""
+            if lines[-1] and _letters(lines[-1] + gap + piece) > limit:
+                lines.append(piece)
+            else:
+                lines[-1] += gap + piece
+    if len(lines) > _MOST_LINES:
+        lines = [*lines[: _MOST_LINES - 1], _cut(" ".join(lines[_MOST_LINES - 1 :]), limit)]
+    return tuple(lines)
 
 
 class Drawing:
@@ -126,6 +148,12 @@ class Drawing:
             f'fill="currentColor">{html.escape(shown)}</text>'
         )
 
+    def label(self, x: float, middle: float, lines: Sequence[str]) -> None:
+        """A label of one line or more (:func:`wrapped`) that ends at ``x``, around ``middle``."""
+        first = middle + 4 - LINE * (len(lines) - 1) / 2
+        for number, line in enumerate(lines):
+            self.text(x, first + LINE * number, line, "label", "end")
+
     def dots(self, points: Sequence[tuple[float, float]], kind: str) -> None:
         """Many small round dots as one path: subpaths of no length, whose round caps the style sheet gives a width."""
         steps = "".join(f"M{_n(x)} {_n(y)}h0" for x, y in points)
@@ -149,16 +177,35 @@ class Drawing:
         return f"{self._head}{''.join(self._parts)}</svg>"
 
 
+def _letters(words: str) -> int:
+    """How many letters wide; a wide one (Chinese, Japanese, Korean) counts as two."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in words)
+
+
+def _pieces(word: str, limit: int) -> list[str]:
+    """A word in pieces that fit ``limit``: the whole of it, or what ends with a hyphen, or as many letters as fit."""
+    if _letters(word) <= limit:
+        return [word]
+    found: list[str] = []
+    for part in re.findall(r"[^-_/]*[-_/]+|[^-_/]+", word):
+        rest = part
+        while _letters(rest) > limit:
+            end = next(n for n in range(len(rest), 0, -1) if _letters(rest[:n]) <= limit)
+            found.append(rest[:end])
+            rest = rest[end:]
+        if found and _letters(found[-1] + rest) <= limit:
+            found[-1] += rest
+        else:
+            found.append(rest)
+    return found
+
+
 def _cut(words: str, limit: int) -> str:
-    """``words`` in at most ``limit`` letters, of which a wide one (Chinese, Japanese, Korean) counts as two."""
-    if not limit:
+    """``words`` in at most ``limit`` letters."""
+    if not limit or _letters(words) <= limit:
         return words
-    room = limit
-    for place, letter in enumerate(words):
-        room -= 2 if unicodedata.east_asian_width(letter) in "WF" else 1
-        if room < 0:
-            return words[: max(place - 1, 1)] + "…"
-    return words
+    end = next(n for n in range(len(words), 0, -1) if n == 1 or _letters(words[:n]) < limit)
+    return words[:end] + "…"
 
 
 def _n(value: float) -> str:
