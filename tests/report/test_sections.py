@@ -322,3 +322,21 @@ def test_a_rejection_and_what_goes_against_an_expert_are_said_first(sample: Make
     assert "It goes against 1 of 2 expectations of an expert: gender.no-proxy." in [str(other.text) for other in others]
     rows = table(section(sample(evidence=(*sample().evidence, *more)), "expectations"), "expectations-table").rows
     assert [str(row[-1].text) for row in rows] == ["auc = 0.920 (0.910 to 0.930)", "the interval holds both signs"]
+
+
+def test_each_review_is_a_row_that_says_who_judged_what_they_read_and_why(sample: Make) -> None:
+    told = {"verdict": "reject", "reviewer": "kim", "roles": ["auditor"], "independent": True, "note": "not explained"}
+    told |= {"reasons": ["the gap", "no appeal"], "read": {"name": "report.html", "sha256": "a" * 64}, "seen": "twice"}
+    bare = {"verdict": "approve", "reviewer": "ana", "independent": False, "note": "fine"}
+    model = sample().subject
+    more = tuple(Evidence("review", model, values, {"at": "2026-11-29T13:00:00Z"}, "public") for values in (told, bare))
+    part = section(sample(evidence=(*sample().evidence, *more)), "intended-use")
+    first, second = ([cell.text for cell in row] for row in table(part, "reviews").rows)
+    assert first[0] == "kim (auditor), who did not train the model"
+    assert first[1] == "✗ rejected"
+    assert first[2] == "not explained\n– the gap\n– no appeal"
+    assert first[3].split() == ["report.html", "SHA-256", "a" * 64]
+    assert second[:4] == ["ana, who trained the model", "✓ approved", "fine", "not recorded"]
+    assert {first[4], second[4]} == {"2026-11-29T13:00:00Z"}
+    assert "A rejection counts until the person who rejected approves" in prose(part)
+    assert facts(part, "others-review") == {"seen": "twice"}  # a field added later is never left out in silence

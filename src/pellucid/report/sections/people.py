@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from pellucid.report.blocks import Block, Cell, Prose, Section, Table, text
+from pellucid.evidence import Evidence
+from pellucid.report.blocks import Block, Cell, Prose, Section, Table, Tone, text
 from pellucid.report.inputs import ReportInput
 from pellucid.report.language import Said, say
 from pellucid.report.reading import Reader, flatten
@@ -52,16 +53,8 @@ PARTS: Final[Mapping[str, Mapping[str, Said]]] = {
 }
 _HERE: Final = ("intended_use", "owner", "legal")
 _VERDICT: Final = {"approve": say("✓ approved"), "reject": say("✗ rejected")}
-_REVIEW: Final = {
-    "verdict": say("Verdict"),
-    "note": say("Note"),
-    "reasons": say("Reasons"),
-    "reviewer": say("Reviewer"),
-    "roles": say("In the roles"),
-    "independent": say("Did not train the model"),
-    "read.name": say("Read"),
-    "read.sha256": say("Read, SHA-256"),
-}
+_TONE: Final[Mapping[str, Tone]] = {"approve": "good", "reject": "bad"}
+_REVIEW: Final = frozenset({"verdict", "note", "reasons", "reviewer", "roles", "independent", "read"})
 _CAPTION: Final = {
     "intended_use": say("What people wrote about the use of the model"),
     "data": say("What people wrote about the data"),
@@ -106,25 +99,54 @@ def intended_use(report: ReportInput) -> Section:
         )
         blocks.append(Table("card-facts", say("Whose words these are"), (say("What"), say("Value")), facts, "facts"))
     blocks.append(written(report, *_HERE))
-    reviews = report.every("review")
-    if reviews:
-        lines = [
-            (text(_REVIEW.get(name, name), "" if name in _REVIEW else "code"), _judged(name, cell))
-            for review in reviews
-            for name, cell in flatten(review.values, review.coverage)
-        ]
-        caption = say("Signed human reviews; of several the last one counts")
-        blocks.append(Table("reviews", caption, (say("What"), say("Value")), tuple(lines), "facts"))
-    else:
-        blocks.append(Prose(say("No signed human review is in the bundle."), tone="open"))
+    blocks += _reviews(report.every("review"))
     gaps = missing(report, *_HERE)
     return Section("intended-use", title, question, "missing" if gaps else "shown", tuple(blocks))
 
 
-def _judged(name: str, cell: Cell) -> Cell:
-    """A verdict in our words; everything else as it was written."""
-    said = _VERDICT.get(cell.text) if name == "verdict" else None
-    return cell if said is None else text(said, "good" if cell.text == "approve" else "bad")
+def _reviews(reviews: Sequence[Evidence]) -> list[Block]:
+    """Who judged the model, one judgement a row, in the order in which they were signed."""
+    if not reviews:
+        return [Prose(say("No signed human review is in the bundle."), tone="open")]
+    said = say("A rejection counts until the person who rejected approves, whatever others say after it.")
+    headers = (say("Reviewer"), say("Verdict"), say("Note"), say("What was read"), say("Signed at"))
+    table = Table("reviews", say("Signed human reviews"), headers, tuple(map(_review, reviews)), "cards")
+    rest = [
+        (text(name, "code"), cell)
+        for review in reviews
+        for name, cell in flatten({k: v for k, v in review.values.items() if k not in _REVIEW}, review.coverage)
+    ]
+    if not rest:
+        return [Prose(said), table]
+    caption = say("Further values of the {kind} evidence, by their names", kind="review")
+    return [
+        Prose(said),
+        table,
+        Table("others-review", caption, (say("What"), say("Value")), tuple(rest), "facts", fold=True),
+    ]
+
+
+def _review(review: Evidence) -> tuple[Cell, ...]:
+    reader = Reader.of(review)
+    verdict = str(reader.get("verdict"))
+    judged = text(_VERDICT.get(verdict, verdict), _TONE.get(verdict, ""))
+    who = str(reader.get("reviewer") or "—")
+    if roles := ", ".join(reader.texts("roles") or ()):
+        who = say("{who} ({roles})", who=who, roles=roles)
+    independent = reader.get("independent")
+    if isinstance(independent, bool):
+        made = say("did not train the model") if independent else say("trained the model")
+        who = say("{who}, who {made}", who=who, made=made)
+    note = str(reader.get("note") or "—")
+    for reason in reader.texts("reasons") or ():
+        note = say("{note}\n– {reason}", note=note, reason=reason)
+    read = reader.reader("read")
+    named = None if read is None else read.get("name")
+    what = text(say("not recorded"))
+    if read is not None and named is not None:
+        digest = str(read.get("sha256"))
+        what = text(say("{name}\nSHA-256 {digest}", name=str(named), digest=digest), "code")
+    return text(who), judged, text(note), what, text(str(review.how.get("at", "—")), "code")
 
 
 def written(report: ReportInput, *sections: str) -> Table:
