@@ -181,6 +181,14 @@ def test_the_ledger_rounds_against_itself(sample: Make) -> None:
     assert rows == {"Budget": "8", "Spent": "1.0001", "Reserved": "2.0001", "Left": "4.9999"}
 
 
+def test_the_ledger_says_when_it_stood_so_and_where_to_ask_for_what_is_so_now(sample: Make) -> None:
+    part = section(sample(), "privacy")
+    assert "as it stood when the evidence of this training was signed" in prose(part)
+    assert "pellucid budget applicants says how the ledger stands now." in prose(part)
+    assert table(part, "ledger").caption == "Budget of applicants, as it stood then"
+    assert "not settled then" in [row[3].text for row in table(part, "ledger").rows]
+
+
 def test_a_ledger_without_budget_is_not_measured(sample: Make) -> None:
     ledger = Ledger("d", None, None, 0.0, 0.0, None)
     rows = {row[0].text: row[1].text for row in table(section(sample(ledger=ledger), "privacy"), "ledger").rows}

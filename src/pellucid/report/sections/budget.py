@@ -68,7 +68,10 @@ def attack(report: ReportInput, epsilon: float | None) -> tuple[Block, ...]:
 
 
 def ledger(found: Ledger | None) -> tuple[Block, ...]:
-    """The budget of the data set: parts, and run by run."""
+    """The budget of the data set when the model was trained: parts, and run by run.
+
+    Settlements are entries of the log that a bundle does not carry, so what came after is not known here.
+    """
     if found is None:
         words = say("Budget of the data set: not measured. The ledger was not read for this report.")
         return (Prose(words, tone="open"),)
@@ -76,18 +79,23 @@ def ledger(found: Ledger | None) -> tuple[Block, ...]:
     rows = [
         (text(say("Budget")), *_pair(found.epsilon, found.delta), budget),
         (text(say("Spent")), _number(found.spent, "up"), DASH, text(say("settled"))),
-        (text(say("Reserved")), _number(found.reserved, "up"), DASH, text(say("not settled yet"))),
+        (text(say("Reserved")), _number(found.reserved, "up"), DASH, text(say("not settled then"))),
         (text(say("Left")), ABSENT if found.left is None else _number(found.left, "down"), DASH, text(say("free"))),
     ]
-    caption = say("Budget of {dataset}", dataset=found.dataset)
+    caption = say("Budget of {dataset}, as it stood then", dataset=found.dataset)
     columns = (say("Part"), say("Epsilon"), say("Delta"), say("Status"))
     table = Table("ledger", caption, columns, tuple(rows))
-    chart = Budget("budget", say("Budget of the data set"), found.epsilon, found.spent, found.reserved)
+    chart = Budget(
+        "budget", say("Budget of the data set, as it stood then"), found.epsilon, found.spent, found.reserved
+    )
     blocks: list[Block] = [
         Prose(
             say(
                 "The budget belongs to the data set, not to the run: everything ever done with it is composed jointly, "
-                "so the parts need not add up to the sum of the runs. This is the position when the model was trained."
+                "so the parts need not add up to the sum of the runs. This is the ledger as it stood when the evidence of "
+                "this training was signed. The run itself was still reserved then; it settles right after, for no more "
+                "than it had reserved. {command} says how the ledger stands now.",
+                command=f"pellucid budget {found.dataset}",
             )
         ),
         Figure(chart, table),
@@ -104,7 +112,9 @@ def ledger(found: Ledger | None) -> tuple[Block, ...]:
         for run in found.runs
     )
     headers = (say("Run"), say("Epsilon"), say("Delta"), say("Steps"), say("Status"))
-    runs = Table("ledger-runs", say("Runs on this data set, in the order of their reservations"), headers, lines)
+    runs = Table(
+        "ledger-runs", say("Runs on this data set until then, in the order of their reservations"), headers, lines
+    )
     bars = tuple(Bar(plain(run.run), run.epsilon) for run in found.runs)
     timeline = Bars("timeline", say("Budget timeline: what each run took"), say("epsilon ε of the run"), bars)
     return (*blocks, Figure(timeline, runs))
