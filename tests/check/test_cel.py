@@ -166,21 +166,21 @@ def test_a_path_that_has_excused_and_that_is_needed_after_all_is_unmeasured(expr
 
 
 def test_the_outcome_names_what_is_missing_and_what_is_empty() -> None:
-    assert outcome(f"{PARTIAL}.all(g, g.auc.low > 0.5)").absent == (f"{PARTIAL}[1].auc.low",)
+    assert outcome(f"{PARTIAL}.all(g, g.auc.low > 0.5)").absent == (f"{PARTIAL}.b.auc.low",)
     assert outcome("fairness.columns.gender.none.all(g, g.n > 5)").empty == ("fairness.columns.gender.none",)
     assert outcome("privacy.nope < 1 && attack.auc.low < 1").absent == ("privacy.nope", "attack.auc.low")
 
 
 def test_values_show_what_each_path_resolved_to() -> None:
     assert outcome(f"{GROUPS}.all(g, g.auc.low > 0.8) && privacy.epsilon < privacy.nope").values == {
-        f"{GROUPS}[0].auc.low": 0.88,
-        f"{GROUPS}[1].auc.low": 0.84,
+        f"{GROUPS}.Female.auc.low": 0.88,
+        f"{GROUPS}.Male.auc.low": 0.84,
         "privacy.epsilon": 2.5,
         "privacy.nope": None,
     }
     found = outcome(f"{GROUPS}.map(g, g.auc).all(a, a.low > 0.8)")
     assert found.truth is True
-    assert found.values[f"{GROUPS}[1].auc.low"] == 0.84  # an item keeps its path on its way through map and filter
+    assert found.values[f"{GROUPS}.Male.auc.low"] == 0.84  # an item keeps its path on its way through map and filter
     found = outcome("fairness.columns.all(c, fairness.columns[c].groups.size() > 1)")
     assert list(found.values) == ["fairness.columns.gender.groups"]
     assert outcome("privacy.nan < 1").values == {"privacy.nan": None}  # JSON has no NaN

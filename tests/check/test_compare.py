@@ -130,6 +130,27 @@ def test_a_diff_names_statuses_and_values_that_moved_and_decides_nothing(against
         # items that are written out have no path: each is compared with its own
         ("[slices.a, slices.b].all(g, g <= 0.1)", {"a": 0.05, "b": 0.2}, {"a": 0.95, "b": 0.2}, False),
         ("[slices.a, slices.b].all(g, g <= 0.1)", {"a": 0.05, "b": 0.2}, {"a": 0.06, "b": 0.2}, True),
+        # items that have names are compared with those of their name, wherever they stand
+        (
+            "slices.l.all(g, g.e <= 0.1)",
+            {"l": [{"group": "f", "e": 0.2}, {"group": "m", "e": 0.9}]},
+            {"l": [{"group": "m", "e": 0.9}, {"group": "f", "e": 0.2}]},
+            True,
+        ),
+        (
+            "slices.l.all(g, g.e <= 0.1)",
+            {"l": [{"group": "f", "e": 0.2}, {"group": "m", "e": 0.9}]},
+            {"l": [{"group": "f", "e": 0.8}, {"group": "n", "e": 0.2}]},
+            False,
+        ),
+        ("slices.l[0].e <= 0.1", {"l": [{"name": "f", "e": 0.9}]}, {"l": [{"name": "m", "e": 0.2}]}, False),
+        # of two with one name nobody knows which: they go by their places
+        (
+            "slices.l.all(g, g.e <= 0.1)",
+            {"l": [{"group": "f", "e": 0.2}, {"group": "f", "e": 0.9}]},
+            {"l": [{"group": "f", "e": 0.9}, {"group": "f", "e": 0.2}]},
+            False,
+        ),
         # arithmetic on an item reads alike for all, and where one is gone nobody knows which
         ("slices.l.all(g, g + 0.0 <= 0.1)", {"l": [0.05, 0.2]}, {"l": [0.95, 0.2]}, False),
         ("slices.l.all(g, g + 0.0 <= 0.1)", {"l": [0.3, 0.2]}, {"l": [0.25]}, False),
@@ -153,3 +174,11 @@ def test_what_cannot_be_compared_counts_as_worse(
     result = check(after, policy, owners=[maker.owner.verifier], baseline=before)
     assert [each.status for each in result.findings] == ["fail"]
     assert (result.exit, result.known) == ((0, {"x"}) if same else (1, set()))
+
+
+def test_a_diff_finds_a_group_again_wherever_it_stands(make: Callable[..., Bundle], maker: Any) -> None:
+    rule = b'[[require]]\nid = "x"\nthat = "slices.l.all(g, g.e <= 0.1)"\nbecause = "b"\n'
+    one, other = ({"group": "f", "e": 0.2}, {"group": "m x", "e": 0.9})
+    before, after = make({"slices": {"l": [one, other]}}), make({"slices": {"l": [{**other, "e": 0.8}, one]}})
+    (change,) = check(after, ReleasePolicy.parse(rule), owners=[maker.owner.verifier], diff=before).changes or ()
+    assert change.values == {'slices.l["m x"].e': (0.9, 0.8)}

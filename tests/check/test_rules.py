@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pellucid.check import ReleasePolicy, judge, verdict
-from pellucid.check.rules import unmeasured, variables
+from pellucid.check.rules import judge_values, unmeasured, variables
 from pellucid.errors import BadFile
 from pellucid.evidence import Evidence, Finding, Subject
 
@@ -79,6 +79,31 @@ def test_a_finding_carries_the_rule_its_values_and_what_to_do() -> None:
         "values": {"evaluation.auc.low": 0.9},
         "fix": "do it",
     }
+
+
+@pytest.mark.parametrize(
+    ("rule", "hint"),
+    [
+        ("fairness.columns['gendr'].gap <= 0.9", '; did you mean "gender"?'),
+        ("fairness.columns['gender'].gpa <= 0.9", '; did you mean "gap"?'),
+        ("fairness.colunms['gender'].gap <= 0.9", '; did you mean "columns"?'),
+        ("fairness.columns['a b'].gap <= 0.9", ""),
+        ("fairness.columns.gender.groups[7].auc <= 0.9", ""),
+    ],
+)
+def test_the_nearest_known_is_one_of_the_step_at_which_a_path_ends(rule: str, hint: str) -> None:
+    columns = {"gender": {"gap": 0.1, "groups": [{"group": "f", "auc": 0.9}]}, "age": {"gap": 0.2}}
+    (finding,) = judge(policy(rule), [piece("fairness", columns=columns)], TODAY)
+    assert finding.status == "unmeasured"
+    assert finding.fix.partition(" was not measured")[2] == hint
+
+
+def test_what_cannot_be_measured_of_three_classes_is_not_sent_to_a_verb_that_leaves_none() -> None:
+    values = {"training": {"classes": ["low", "middle", "high"]}}
+    (finding,) = judge_values(policy("fairness.minimum_cell >= 10.0"), values, TODAY)
+    assert finding.status == "unmeasured"
+    assert "measured of two classes only, and this model has 3" in finding.fix
+    assert "pellucid explain" not in finding.fix
 
 
 def test_an_unmeasured_finding_says_what_is_missing() -> None:

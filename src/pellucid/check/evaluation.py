@@ -6,7 +6,7 @@ says (:mod:`pellucid.check.program` states the law).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pellucid.check.operators import binary, call, is_list, is_number, measured, number, type_name
@@ -37,6 +37,8 @@ __all__ = ["MAX_WORK", "Evaluation", "Scope", "Unmeasured"]
 MAX_WORK: Final = 200_000
 """How many parts of an expression one evaluation may visit."""
 
+_NAMES: Final = ("column", "group", "field", "name", "id", "where", "metric")
+"""What items of a list call themselves by, in evidence."""
 _ABSENT: Final = object()
 Scope = Mapping[str, tuple[str, Any]]  # a macro's variable -> the path and the value of the item at hand
 
@@ -55,6 +57,7 @@ class Evaluation:
         self.absent: dict[str, None] = {}
         self.empty: dict[str, None] = {}
         self.work = 0
+        self.lists: dict[int, tuple[Sequence[Any], Sequence[str | int]]] = {}  # by identity, kept alive
 
     # -- paths --------------------------------------------------------------------------------------------------------
 
@@ -150,13 +153,13 @@ class Evaluation:
                 if isinstance(key, float) and key.is_integer():
                     key = int(key)
                 known = isinstance(key, str | int) and not isinstance(key, bool)
-                text = join(text, key) if known else path_text(path)
                 if isinstance(value, Mapping) and isinstance(key, str):
                     value = value.get(key)
                 elif is_list(value) and known and not isinstance(key, str) and 0 <= key < len(value):
-                    value = value[key]
+                    value, key = value[key], self._keys(value)[key]
                 else:
                     value = None
+                text = join(text, key) if known else path_text(path)
         return text, _ABSENT if value is None else value
 
     # -- values -------------------------------------------------------------------------------------------------------
@@ -233,7 +236,7 @@ class Evaluation:
             if value is _ABSENT:
                 raise Unmeasured(text)
             if is_list(value):
-                return [(join(text, number), item) for number, item in enumerate(value)]
+                return [(join(text, key), item) for key, item in zip(self._keys(value), value, strict=True)]
         else:
             value = self.value(source, scope)
         if isinstance(value, Mapping):
@@ -242,10 +245,27 @@ class Evaluation:
             raise BadFile(f"a range must be a list or a map, and this is {type_name(value)}")
         return [("", item) for item in value]
 
+    def _keys(self, items: Sequence[Any]) -> Sequence[str | int]:
+        """What a path calls the items of a list: their names, where each has one of its own; else their places.
+
+        An item that was moved to another place is so found again, and never taken for the one that stands there now.
+        """
+        if id(items) not in self.lists:
+            self._count(len(items))
+            names = [_name(item) for item in items]
+            apart = all(names) and len(set(names)) == len(names)
+            self.lists[id(items)] = items, names if apart else range(len(items))
+        return self.lists[id(items)][1]
+
     def _count(self, parts: int = 1) -> None:
         self.work += parts
         if self.work > MAX_WORK:
             raise BadFile(f"the expression visits more than {MAX_WORK} parts of the evidence")
+
+
+def _name(item: Any) -> str:
+    said = (item.get(key) for key in _NAMES) if isinstance(item, Mapping) else ()
+    return ", ".join(each for each in said if isinstance(each, str))
 
 
 def _shown(value: Any) -> Any:

@@ -8,6 +8,8 @@ of unsafe evidence every piece does.
 from __future__ import annotations
 
 import datetime as dt
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -38,8 +40,10 @@ LEFT_BY: Final = {
     "review": "pellucid review",
 }
 """Which verb leaves which kind of evidence."""
+_OF_TWO: Final = frozenset({"fairness"})  # kinds that nothing can leave for a model of more classes
 
 
+_STEP: Final = re.compile(r'\.([^.\[]+)|\[("(?:[^"\\]|\\.)*")\]|(\[)')  # a field, a quoted key, anything else
 _WORSE: Final[tuple[Status, ...]] = ("pass", "waived", "fail", "unmeasured")
 
 
@@ -238,14 +242,27 @@ def _missing(absent: Sequence[str], values: Mapping[str, Any]) -> list[str]:
     for kind in dict.fromkeys(path.partition(".")[0] for path in absent):
         paths = [path for path in absent if path.partition(".")[0] == kind]
         if kind not in values:
+            classes = values.get("training", {}).get("classes")
             verb = f": {LEFT_BY[kind]} leaves it" if kind in LEFT_BY else ""
+            if kind in _OF_TWO and isinstance(classes, list | tuple) and len(classes) > 2:
+                verb = f": it is measured of two classes only, and this model has {len(classes)}"
             word = "was" if len(paths) == 1 else "were"
             found.append(f"{', '.join(paths)} {word} not measured (the bundle holds no evidence of kind {kind}{verb})")
             continue
-        for path in paths:
-            field = path.partition(".")[2].partition(".")[0]
-            found.append(f"{path} was not measured{nearest(field, values[kind])}")
+        found += [f"{path} was not measured{_nearest(path, values[kind])}" for path in paths]
     return found
+
+
+def _nearest(path: str, value: Any) -> str:
+    """The nearest of what is there, at the step of ``path`` that leads to nothing; empty where that is no field."""
+    for dotted, quoted, other in _STEP.findall(path):
+        key = dotted or (json.loads(quoted) if quoted else "")
+        if other or not isinstance(value, Mapping):
+            return ""
+        if key not in value:
+            return nearest(key, value)
+        value = value[key]
+    return ""
 
 
 def _and(first: str, second: str) -> str:

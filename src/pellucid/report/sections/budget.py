@@ -92,9 +92,9 @@ def ledger(found: Ledger | None) -> tuple[Block, ...]:
         Prose(
             say(
                 "The budget belongs to the data set, not to the run: everything ever done with it is composed jointly, "
-                "so the parts need not add up to the sum of the runs. This is the ledger as it stood when the evidence of "
-                "this training was signed. The run itself was still reserved then; it settles right after, for no more "
-                "than it had reserved. {command} says how the ledger stands now.",
+                "so the parts need not add up to the sum of the runs. This is the ledger as it stood when the evidence "
+                "of this training was signed. The run itself was still reserved then; it settles right after, for no "
+                "more than it had reserved. {command} says how the ledger stands now.",
                 command=f"pellucid budget {found.dataset}",
             )
         ),
