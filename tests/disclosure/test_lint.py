@@ -98,6 +98,36 @@ def test_small_counts_are_found_however_json_goes_on(text: str, times: int) -> N
     assert sum(leak.times for leak in lint(text.encode())) == times
 
 
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [
+        ("<td>3 people</td>", 1),
+        ("<p>Only <b>2</b> were wrong: 7 persons of the town, and 4 individuals elsewhere</p>", 2),
+        ("AUC 0.9 (n = 5); of the others n=40", 1),
+        ("3 customers\n12 customers", 1),
+        ("该组只有 3 人，另一组 300 人", 1),
+        ("groups of fewer than 5 people are not shown, at least 3 patients, 每 5 人", 0),
+        ("version 2.3 people 1,003 people, 2026-11-3 people", 0),
+        ("<script>let n = 3; for (n=2;;) {}</script><style>p{n=1}</style>", 0),
+        ("<table><tr><th>Group<th>People</tr><tr><th>a</th><td>3</td></tr><tr><th>b</th><td>30</td></tr></table>", 1),
+        ("<TABLE><TR><TD>City<TD>N<TR><TD>x<TD>4<TR><TD>y<TD>5.0</TABLE>", 2),
+        ("<table><tr><th>Fold</th><th>Rank</th></tr><tr><td>1</td><td>3</td></tr></table>", 0),
+        ("| group | n |\n|---|---|\n| a | 3 |\n| b | 120 |", 1),
+        ("job,count\nbaker,4\nnurse,311\n", 1),
+        ("event;count;noise multiplier\ngaussian;1;2.5\n", 0),
+        ('{"events": [{"count": 1, "kind": "poisson_gaussian", "noise_multiplier": "2"}], "count": 2}', 1),
+        ('{"count": 1, "events": [], "kind": "repeat_and_select"}', 0),
+    ],
+)  # fmt: skip
+def test_small_counts_are_found_in_sentences_and_under_the_header_of_a_table(text: str, times: int) -> None:
+    assert sum(leak.times for leak in lint(text.encode())) == times
+
+
+@given(st.text(alphabet="<>!-[]/?tdhr \"'=n5|,;\n", max_size=200))
+def test_any_page_is_read_without_an_error(text: str) -> None:
+    assert {leak.kind for leak in lint(f"<td>{text}".encode())} <= {"small cell"}
+
+
 def test_least_and_greatest_values_are_found_beside_their_word_unless_they_are_declared() -> None:
     assert kinds(f'{{"max": {FRAME.income.max()}}}') >= {"extreme"}
     assert kinds('{"max": 90}') == set()

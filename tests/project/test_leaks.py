@@ -233,3 +233,12 @@ def test_a_file_that_is_not_there_is_an_error_of_use(tmp_path: Path) -> None:
     with pytest.raises(BadFile, match="there is no such file"):
         leaks.read_file(tmp_path / "nothing")
     assert lint(b"") == ()
+
+
+@pytest.mark.parametrize(
+    "content", [b"%PDF-1.7 3 people", b"PK\x03\x04 3 people", b"\x1f\x8b 3 people", "3 people".encode("utf-16")]
+)
+def test_nothing_found_is_never_said_of_a_file_that_cannot_be_read(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "report").write_bytes(content)
+    with pytest.raises(BadFile, match="no plain text"):
+        leaks.read_file(tmp_path / "report")

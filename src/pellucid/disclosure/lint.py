@@ -9,12 +9,12 @@ Values that were scaled or encoded before they were written are not recognised.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from pellucid.disclosure.counts import small_counts
 from pellucid.disclosure.suppression import MINIMUM_CELL
 from pellucid.disclosure.tokens import Token, key, texts, tokens
 
@@ -29,11 +29,6 @@ _DIGITS: Final = 5
 _RUN: Final = 5
 _MANY: Final = 100
 _NOTHING: Final = "\0"  # in no file
-_NAMED: Final = r"(?:n|counts?|size|support|units|people|samples|rows)"
-_NUMBER: Final = r"(\d{1,4})(?:\.0+)?(?![\w]|[.,]\d)"
-_COUNT: Final = re.compile(rf"""(?:"{_NAMED}"\s*:\s*|>\s*{_NAMED}\s*<[^<>]*>\s*<[^<>]*>\s*){_NUMBER}""", re.IGNORECASE)
-_COUNTS: Final = re.compile(rf'"{_NAMED}"\s*:\s*\[([\d.,\s]*)\]', re.IGNORECASE)
-_ITEM: Final = re.compile(rf"(?<![\d.]){_NUMBER}")
 _EXTREMES: Final = frozenset({"min", "max", "minimum", "maximum", "least", "greatest", "smallest", "largest"})
 
 
@@ -98,7 +93,10 @@ def lint(
             *index.counts(words, sizes),
             *index.extremes(words),
         ]
-    return (*found, *_small(said, minimum_cell))
+    few = small_counts(said[0], content.decode("utf-8", "replace"), minimum_cell)
+    if few:
+        found.append(Leak("small cell", f"counts below {minimum_cell} are in the file", few))
+    return tuple(found)
 
 
 class _Index:
@@ -216,11 +214,3 @@ class _Index:
 def _digits(number: float) -> int:
     """How many significant digits a number is written with."""
     return len(repr(abs(number)).partition("e")[0].replace(".", "").strip("0"))
-
-
-def _small(said: Sequence[str], minimum_cell: int) -> list[Leak]:
-    """Counts of people below the minimum cell: in JSON beside a key that names them, in a table beside such a cell."""
-    text = said[0] if said else ""
-    listed = (number for found in _COUNTS.findall(text) for part in found.split(",") for number in _ITEM.findall(part))
-    times = sum(0 < int(number) < minimum_cell for number in (*_COUNT.findall(text), *listed))
-    return [Leak("small cell", f"counts below {minimum_cell} are in the file", times)] if times else []

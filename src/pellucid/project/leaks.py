@@ -16,13 +16,15 @@ from pellucid.schema import Column as Declared
 __all__ = ["find", "read_file"]
 
 MAX_BYTES: Final = 256 << 20
+_PACKED: Final = (b"%PDF-", b"PK\x03\x04", b"\x1f\x8b")
 
 
 def read_file(path: Path) -> bytes:
     """The bytes of a report.
 
     Raises:
-        BadFile: There is no such file, or it is larger than 256 MiB.
+        BadFile: There is no such file, it is larger than 256 MiB, or its text cannot be read as it stands there (a PDF,
+            an archive, a picture): to say that nothing was found in it would be untrue.
     """
     try:
         with path.open("rb") as file:
@@ -31,6 +33,12 @@ def read_file(path: Path) -> bytes:
         raise BadFile("there is no such file", where=str(path)) from error
     if len(content) > MAX_BYTES:
         raise BadFile(f"a file of more than {MAX_BYTES >> 20} MiB is not looked at", where=str(path))
+    if content.startswith(_PACKED) or b"\0" in content:
+        raise BadFile(
+            "this file is no plain text, so what it says cannot be read",
+            where=str(path),
+            fix="name the HTML, JSON, CSV or text that it was made from",
+        )
     return content
 
 
