@@ -22,7 +22,7 @@ import pellucid
 from pellucid.project import people
 from pellucid.train import private
 
-__all__ = ["measure_governance"]
+__all__ = ["PURPOSE", "SCHEMA", "measure_governance", "table"]
 
 COLUMNS: Final = 20
 ROWS: Final = 120_000
@@ -56,11 +56,16 @@ def _project(root: Path) -> pellucid.Project:
     owner = pellucid.Project.init(root, owner="olivia", passphrase="benchmark", name="benchmark")
     people.new_identity(owner, "ana", "benchmark")
     people.grant(owner, "scientist", "ana")
-    rng = np.random.default_rng(0)
-    table = pd.DataFrame({f"c{i}": rng.uniform(-4, 4, ROWS) for i in range(COLUMNS)})
-    table["label"] = table["c0"] + table["c1"] + rng.normal(size=ROWS) > 0
-    owner.seal("rows", table, schema=pellucid.Schema.parse(SCHEMA))
+    owner.seal("rows", table(), schema=pellucid.Schema.parse(SCHEMA))
     return pellucid.Project.open(root, identity="ana", passphrase="benchmark")
+
+
+def table() -> pd.DataFrame:
+    """Rows that fit the schema."""
+    rng = np.random.default_rng(0)
+    made = pd.DataFrame({f"c{i}": rng.uniform(-4, 4, ROWS) for i in range(COLUMNS)})
+    made["label"] = made["c0"] + made["c1"] + rng.normal(size=ROWS) > 0
+    return made
 
 
 def _model(width: int) -> nn.Module:

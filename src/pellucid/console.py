@@ -34,6 +34,8 @@ def say(text: str = "") -> None:
 
 def _plain(text: str) -> str:
     """Without control characters but the end of line, so that no name in a log moves a cursor or hides a line."""
+    if text.replace("\n", "").isprintable():
+        return text
     return "".join(character if character.isprintable() or character == "\n" else " " for character in text)
 
 

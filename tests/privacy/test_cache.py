@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from pellucid.privacy import accounting, cache
-from pellucid.privacy.cache import cache_folder, key_path, remembered
+from pellucid.privacy.cache import cache_folder, remembered
 from pellucid.privacy.events import Event
+from pellucid.recall import key_path
 
 QUESTION = ["epsilon", [{"kind": "gaussian"}], 1e-5]
 
@@ -48,12 +49,12 @@ def test_an_entry_that_was_not_written_here_is_ignored(folders, lie):
     else:
         path.write_text(
             {
-                "number": json.dumps({**entry, "numbers": [(0.5).hex()]}),
+                "number": json.dumps({**entry, "texts": [(0.5).hex()]}),
                 "mac": json.dumps({**entry, "mac": "0" * 64}),
                 "empty": "",
                 "list": "[]",
-                "text": json.dumps({"numbers": "3", "mac": entry["mac"]}),
-                "nothing": json.dumps({"numbers": None, "mac": None}),
+                "text": json.dumps({"texts": "3", "mac": entry["mac"]}),
+                "nothing": json.dumps({"texts": None, "mac": None}),
                 "deep": "[" * 100_000,
             }[lie]
         )

@@ -138,7 +138,8 @@ class Ledger:
     def document(self) -> dict[str, Any]:
         """The ledger as ``pellucid budget --json`` prints it."""
         used = self._up(self.runs)
-        spent = min(self._up(self._settled()), used)
+        settled = self._settled()
+        spent = used if len(settled) == len(self.runs) else min(self._up(settled), used)
         return {
             "dataset": self.dataset,
             "epsilon": None if self.budget is None else self.budget.epsilon,

@@ -27,6 +27,7 @@ from pellucid.evidence import Evidence
 from pellucid.keys import Identity, SigningKey, VerifyKey, open_identity, unb64
 from pellucid.log.entries import Entry, parse, seal_evidence, seal_record
 from pellucid.log.store import Log, Writer
+from pellucid.project import known as prefix
 from pellucid.project.lawful import TRUST, Standing
 from pellucid.project.layout import Layout, find
 
@@ -246,8 +247,11 @@ class Project:
         """Every entry, parsed once."""
         if len(self._entries) < self.log.size:
             start = len(self._entries)
-            held = self.log.held(self._log_verifier, self.name, start)
-            self._entries.extend([parse(start + i, leaf) for i, leaf in enumerate(held)])
+            held = list(self.log.held(self._log_verifier, self.name, start))
+            known = 0 if start else prefix.known(self._log_verifier, held)
+            self._entries.extend([parse(start + i, leaf, known=i < known) for i, leaf in enumerate(held)])
+            if not start and len(held) >= known + prefix.LEAST:
+                prefix.remember(self._log_verifier, held)
         return self._entries
 
     def counted(self) -> list[Entry]:

@@ -18,7 +18,7 @@ from pellucid.vault.arrow import pa, pc
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pellucid.privacy import Vector
+    from pellucid.privacy.statistics import Vector
 
 __all__ = ["aggregate"]
 
