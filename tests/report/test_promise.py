@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pellucid.errors import Unverified
+from pellucid.evidence import Evidence
 from pellucid.privacy.guarantee import guarantee
 from pellucid.report import document, render_html
 from pellucid.report.elsewhere import elsewhere, retold
@@ -110,6 +111,17 @@ def test_a_selection_shows_what_each_of_its_runs_composes_and_no_empty_cell(samp
     assert chosen["Runs to choose from, on average"] == "4"
     assert "logarithmic distribution before the first run" in chosen["How many there were"]
     assert "one selection among runs" in dict(blocks(report)["privacy-facts"])["Steps"]
+
+
+def test_a_tuned_model_says_by_what_it_was_chosen_and_from_which_settings(sample: Make, make_evidence: Make) -> None:
+    score = {"name": "accuracy", "on": "people held out, by a private release", "noise_multiplier": 4.5}
+    space = {"train.clip": [0.5, 1], "train.learning_rate": {"low": 0.05, "high": 2, "scale": "log"}}
+    tuned = Evidence("tuning", sample().subject, {"score": score, "space": space}, {}, "public")
+    report = sample(evidence=(make_evidence("privacy", values=CASES["selection"]), tuned))
+    chosen, settings = (dict(blocks(report)[name]) for name in ("privacy-tuning", "privacy-space"))
+    assert (chosen["Chosen by"], chosen["Measured on"][:15]) == ("accuracy", "people held out")
+    assert settings == {"train.clip": "0.5, 1", "train.learning_rate": "0.05 to 2, by powers"}
+    assert "privacy-space" not in blocks(sample(evidence=(make_evidence("privacy", values=CASES["selection"]),)))
 
 
 def test_banded_steps_say_whose_turn_it_is(sample: Make, make_evidence: Make) -> None:

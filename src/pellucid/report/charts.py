@@ -13,9 +13,10 @@ from pellucid.report.language import Said, say, several
 from pellucid.report.plots import Lines, Overlay, Swarm, Tokens, Waterfall, draw_plot
 from pellucid.report.svg import LINE, WIDTH, Drawing, Scale, wrapped
 
-__all__ = ["Bar", "Bars", "Bounds", "Budget", "Chart", "Curve", "Dots", "Panel", "Reliability", "draw"]
+__all__ = ["MOST_BARS", "Bar", "Bars", "Bounds", "Budget", "Chart", "Curve", "Dots", "Panel", "Reliability", "draw"]
 
 MOST_BARS: Final = 30
+"""As many are drawn, and the text says so if there are more."""
 _LEFT: Final = 132.0
 _RIGHT: Final = WIDTH - 12.0
 _LETTERS: Final = 18
@@ -125,7 +126,8 @@ def _bars(chart: Bars, language: str) -> str:
     bottom = 8 + sum(_height(label) for label in labels)
     words = say("Horizontal bars from zero; whiskers are 95 % intervals.")
     if rows:
-        words = say("{said} Largest: {label}, {value}.", said=words, label=rows[0].label, value=fixed(rows[0].value))
+        most = max(rows, key=lambda row: abs(row.value))  # the rows may have an order of their own
+        words = say("{said} Largest: {label}, {value}.", said=words, label=most.label, value=fixed(most.value))
     if len(rows) < len(chart.bars):
         many, of = str(MOST_BARS), str(len(chart.bars))
         words = say("{said} The {many} largest of {of} are drawn.", said=words, many=many, of=of)

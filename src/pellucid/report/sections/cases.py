@@ -11,6 +11,7 @@ from pellucid.report.figures import exact, fixed, plain
 from pellucid.report.language import say
 from pellucid.report.plots import Overlay, Swarm, SwarmRow, Tokens, Waterfall
 from pellucid.report.reading import Reader
+from pellucid.report.sections.classes import Scale
 
 __all__ = ["case", "overlays", "swarm"]
 
@@ -57,7 +58,7 @@ def swarm(reader: Reader) -> list[Block]:
     chart = Swarm(
         "swarm",
         say("How far each column moves people's answers"),
-        say("attribution, in log-odds"),
+        say("attribution, in {unit}", unit=Scale(reader).unit()),
         edges,
         tuple(row for _, row in sorted(rows, key=lambda item: -item[0])),
     )
@@ -92,12 +93,14 @@ def case(reader: Reader) -> list[Block]:
     rows = [(text(say("baseline")), text("—"), Cell(fixed(base), base, (covered,)))]
     rows += [(text(name), found.words("of", name), Cell(fixed(value), value, (covered,))) for name, value in steps]
     rows.append((text(say("answer")), text("—"), Cell(fixed(answer), answer, (covered,))))
-    headers = (say("Column"), say("Value"), say("Moves the log-odds by"))
+    named = Scale(reader).named
+    moves = say("Moves the log-odds by") if named is None else say("Moves the score by")
+    headers = (say("Column"), say("Value"), moves)
     table = Table("case", say("One made-up example, column by column"), headers, tuple(rows))
     chart = Waterfall(
         "case",
         say("From the baseline to the answer for one made-up example"),
-        say("log-odds of the positive class"),
+        say("log-odds of the positive class") if named is None else say("score of {name}", name=named),
         base,
         tuple((plain(name), value) for name, value in steps),
         answer,
@@ -108,6 +111,8 @@ def case(reader: Reader) -> list[Block]:
         file="model.toml",
         share=say("unknown") if probability is None else fixed(100 * probability, 1),
     )
+    if named is not None:
+        note = say("{said} It is that of {name}.", said=note, name=named)
     return [Prose(note), Figure(chart, table)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from pellucid.errors import Unverified
@@ -11,8 +11,9 @@ from pellucid.privacy.parsing import parse_events
 from pellucid.report.blocks import ABSENT, DASH, Cell, Table, text
 from pellucid.report.elsewhere import retold
 from pellucid.report.figures import exact, fixed, plain
+from pellucid.report.inputs import ReportInput
 from pellucid.report.language import Said, say
-from pellucid.report.reading import Reader
+from pellucid.report.reading import Reader, flatten
 
 __all__ = ["chosen", "composed", "known"]
 
@@ -33,6 +34,12 @@ def known(privacy: Reader) -> bool:
     return True
 
 
+_ON: Final = {
+    "public data": say("public data"),
+    "people held out, by a private release": say("people held out, by a private release that each run pays for"),
+}
+
+
 def composed(privacy: Reader) -> tuple[Table, ...]:
     """One row an event; below a selection, what each of its runs composes."""
     reads = _reads if known(privacy) else _unknown
@@ -43,15 +50,21 @@ def composed(privacy: Reader) -> tuple[Table, ...]:
     return (Table("privacy-events", say("What the accountant composed"), columns, rows),)
 
 
-def chosen(privacy: Reader) -> tuple[Table, ...]:
+def chosen(report: ReportInput, privacy: Reader) -> tuple[Table, ...]:
     """Of a tuned model: the runs that it was chosen from, as they were registered before the first."""
+    evidence = report.last("tuning")
+    stated = Reader({}, "public", "tuning") if evidence is None else Reader.of(evidence)
     tuning = privacy.reader("tuning")
     if tuning is None:
         return ()
     drawn = str(tuning.get("distribution"))
     trials = say("Runs to choose from") if drawn == "all" else say("Runs to choose from, on average")
     hold = tuning.number("hold")
+    by = stated.reader("score")
+    on = None if by is None else str(by.get("on"))
     rows = (
+        (text(say("Chosen by")), ABSENT if by is None else by.words("name")),
+        (text(say("Measured on")), ABSENT if on is None else text(_ON.get(on, on))),
         (text(trials), tuning.exact("trials")),
         (text(say("How many there were")), text(_DRAWN.get(drawn, drawn))),
         (
@@ -63,7 +76,28 @@ def chosen(privacy: Reader) -> tuple[Table, ...]:
             tuning.exact("hold") if hold else text(say("not held back")),
         ),
     )
-    return (Table("privacy-tuning", say("How the model was chosen"), (say("What"), say("Value")), rows, "facts"),)
+    columns = (say("What"), say("Value"))
+    found = Table("privacy-tuning", say("How the model was chosen"), columns, rows, "facts")
+    space = stated.reader("space")
+    tried = () if space is None else tuple((text(name, "code"), _choices(space, name)) for name in space.values)
+    if not tried:
+        return (found,)
+    caption = say("Settings that runs drew from, each run on its own")
+    return (found, Table("privacy-space", caption, (say("Setting"), say("Values")), tried, "facts"))
+
+
+def _choices(space: Reader, name: str) -> Cell:
+    value = space.get(name)
+    if not isinstance(value, Mapping):
+        return next(iter(flatten(value, space.coverage)))[1]
+    between = Reader(value, space.coverage, f"{space.where}.{name}")
+    low, high = between.number("low"), between.number("high")
+    if low is None or high is None:
+        return ABSENT
+    words = say("{low} to {high}", low=exact(low), high=exact(high))
+    if between.get("scale") == "log":
+        words = say("{some}, by powers", some=words)
+    return Cell(words, dict(value), (space.coverage,))
 
 
 def _rows(

@@ -8,16 +8,18 @@ from pellucid.report.figures import fixed, plain
 from pellucid.report.language import Said, say
 from pellucid.report.plots import Line, Lines
 from pellucid.report.reading import Measure, Reader
+from pellucid.report.sections.classes import Scale
 
 __all__ = ["effects"]
 
 
 def effects(reader: Reader) -> list[Block]:
     """One figure for each column whose effect was measured."""
-    return [_effect(effect, number) for number, effect in enumerate(reader.readers("effects"), 1)]
+    scale = Scale(reader)
+    return [_effect(effect, number, scale) for number, effect in enumerate(reader.readers("effects"), 1)]
 
 
-def _effect(effect: Reader, number: int) -> Block:
+def _effect(effect: Reader, number: int, scale: Scale) -> Block:
     name = plain(str(effect.get("field")))
     local = effect.get("accumulated_local_effects") is not None
     estimates = effect.readers("accumulated_local_effects" if local else "change")
@@ -31,8 +33,7 @@ def _effect(effect: Reader, number: int) -> Block:
         spread = (_moved(band, place, effect) for band in (low, high))
         point_cell = text(str(point) if isinstance(point, str) else f"{point:g}")
         rows.append((point_cell, at.estimate("at"), *(spread if low and high else ())))
-    moved = say("Change of the log-odds (95 % interval)")
-    headers: tuple[Said, ...] = (say("Value"), moved)
+    headers: tuple[Said, ...] = (say("Value"), scale.changed())
     if low and high:
         headers = (*headers, say("a tenth of people: below"), say("a tenth of people: above"))
     how = say("accumulated local effects") if local else say("partial dependence, change from the first value")
@@ -43,17 +44,22 @@ def _effect(effect: Reader, number: int) -> Block:
         for point, estimate in kept
         if (found := Reader({"at": dict(estimate.values)}, effect.coverage, effect.where).measure("at")) is not None
     ]
-    return Figure(_chart(name, number, known, low, high), table)
+    return Figure(_chart(name, number, known, (low, high), scale), table)
 
 
 def _chart(
-    name: str, number: int, known: list[tuple[str | float, Measure]], low: list[float], high: list[float]
+    name: str,
+    number: int,
+    known: list[tuple[str | float, Measure]],
+    spread: tuple[list[float], list[float]],
+    scale: Scale,
 ) -> Lines | Bars:
+    low, high = spread
     title = say("How answers move along {column}", column=name)
     numbers = [(p, m) for p, m in known if isinstance(p, int | float)]
     if len(numbers) < len(known) or len(numbers) < 2:
         bars = tuple(Bar(p if isinstance(p, str) else f"{p:g}", m.value, m.low, m.high) for p, m in known)
-        return Bars(f"effect-{number}", title, say("change of the log-odds"), bars)
+        return Bars(f"effect-{number}", title, scale.change(), bars)
     points = tuple((float(p), m.value) for p, m in numbers)
     xs = [p for p, _ in points]
     band = tuple(zip(xs, low, high, strict=True)) if len(low) == len(high) == len(xs) else ()
@@ -65,7 +71,7 @@ def _chart(
         column=name,
     )
     line = Line(say("mean over people"), points, band)
-    return Lines(f"effect-{number}", title, words, name, say("change of the log-odds"), (line,))
+    return Lines(f"effect-{number}", title, words, name, scale.change(), (line,))
 
 
 def _points(effect: Reader) -> list[str | float]:

@@ -13,6 +13,7 @@ from pellucid.report.language import Said, say
 from pellucid.report.reading import Measure, Reader, how_table, others
 from pellucid.report.sections.absent import not_measured
 from pellucid.report.sections.cases import case, overlays, swarm
+from pellucid.report.sections.classes import Scale, explained
 from pellucid.report.sections.effects import effects
 
 __all__ = ["explanation"]
@@ -20,7 +21,7 @@ __all__ = ["explanation"]
 _ERROR: Final = "attribution_standard_error"
 _SHOWN: Final = (
     *("method", "baseline", "importance", "attribution", "completeness_gap", "importance_method"),
-    *("shapley", "effects", "surrogate", "distribution", "case", "tokens", "readout"),
+    *("shapley", "effects", "surrogate", "distribution", "case", "tokens", "readout", "class", "target"),
 )
 _METHOD: Final = {
     "integrated_gradients": say("integrated gradients"),
@@ -55,14 +56,15 @@ def explanation(report: ReportInput) -> Section:
         ),
         "facts",
     )
-    blocks: list[Block] = [Prose(_gap(reader)), facts, *_importance(reader)]
+    scale = Scale(reader)
+    blocks: list[Block] = [*explained(reader), Prose(_gap(reader)), facts, *_importance(reader)]
     attribution = reader.reader("attribution")
     if attribution is not None and attribution.values:
         errors = Reader(evidence.error, evidence.coverage, "explanation.error")
-        blocks += overlays(reader, attribution) or [_attribution(attribution, errors)]
+        blocks += overlays(reader, attribution) or [_attribution(attribution, errors, scale)]
     blocks += swarm(reader)
     blocks += case(reader)
-    blocks += _shapley(reader)
+    blocks += _shapley(reader, scale)
     blocks += effects(reader)
     blocks += _surrogate(reader)
     blocks += others(evidence, *_SHOWN)
@@ -94,7 +96,7 @@ def _importance(reader: Reader) -> list[Block]:
     return [Figure(Bars("importance", say("Importance of each column"), axis, tuple(bars)), table)]
 
 
-def _attribution(attribution: Reader, errors: Reader) -> Figure:
+def _attribution(attribution: Reader, errors: Reader, scale: Scale) -> Figure:
     """Attributions with their standard errors; a whisker is 1.96 of them to either side."""
     found = {name: attribution.measure(name) for name in attribution.values}
     rows, bars = [], []
@@ -105,13 +107,13 @@ def _attribution(attribution: Reader, errors: Reader) -> Figure:
         value = measured.value
         bars.append(Bar(plain(name), value, *(() if error is None else (value - 1.96 * error, value + 1.96 * error))))
         rows.append((text(name), attribution.bare(name, places=4), errors.upper(_ERROR, name)))
-    axis = say("mean size of the attribution, in log-odds")
+    axis = say("mean size of the attribution, in {unit}", unit=scale.unit())
     chart = Bars("attribution", say("Attribution of each column"), axis, tuple(bars))
     columns = (say("Column"), say("Attribution"), say("Standard error"))
     return Figure(chart, Table("attribution", say("Attribution by column"), columns, tuple(rows)))
 
 
-def _shapley(reader: Reader) -> list[Block]:
+def _shapley(reader: Reader, scale: Scale) -> list[Block]:
     """How strongly each column moves single answers."""
     shapley = reader.reader("shapley")
     if shapley is None or not shapley.values:
@@ -122,7 +124,7 @@ def _shapley(reader: Reader) -> list[Block]:
     rows = tuple((text(name), shapley.estimate(name), shapley.units(name)) for name, _ in ordered)
     columns = (say("Column"), say("Shapley values, root mean square (95 % interval)"), say("People"))
     table = Table("shapley", say("Shapley values by column"), columns, rows)
-    return [Figure(Bars("shapley", say("How strongly each column moves answers"), say("log-odds"), bars), table)]
+    return [Figure(Bars("shapley", say("How strongly each column moves answers"), scale.unit(), bars), table)]
 
 
 def _surrogate(reader: Reader) -> list[Block]:

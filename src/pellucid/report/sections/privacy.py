@@ -72,7 +72,7 @@ def privacy(report: ReportInput) -> Section:
     blocks.append(uncovered(report, reader))
     blocks += attack(report, reader.number("epsilon"))
     blocks += spent
-    blocks += chosen(reader)
+    blocks += chosen(report, reader)
     blocks += composed(reader)
     blocks += others(evidence, *_SHOWN)
     blocks.append(how_table(evidence))

@@ -11,6 +11,7 @@ from pellucid.report.inputs import ReportInput
 from pellucid.report.language import say
 from pellucid.report.reading import Reader, how_table, others
 from pellucid.report.sections.absent import not_measured
+from pellucid.report.sections.classes import several
 
 __all__ = ["anchor", "calibration", "performance", "subgroups"]
 
@@ -32,11 +33,12 @@ def performance(report: ReportInput) -> Section:
     if evidence is None:
         return not_measured("performance", title, question, "evaluation", _EXPLAIN)
     reader = Reader.of(evidence)
+    many = several(report)
     measures = (
         ("auc", say("AUC")),
         ("accuracy", say("Accuracy")),
         ("majority_accuracy", say("Accuracy of always saying the more frequent class")),
-        ("base_rate", say("Base rate of the positive class")),
+        *(() if many else (("base_rate", say("Base rate of the positive class")),)),
     )
     rows = tuple((text(label), reader.estimate(key), reader.units(key)) for key, label in measures)
     columns = (say("Measure"), say("Estimate (95 % interval)"), say("People"))
@@ -62,6 +64,13 @@ def performance(report: ReportInput) -> Section:
         headers = (say("False positive rate"), say("True positive rate"))
         roc = Table("roc", say("Points of the ROC curve"), headers, lines)
         blocks.append(Figure(Curve("roc", say("ROC curve"), curve), roc))
+    elif many:
+        words = say(
+            "None of {count} classes is the positive one, so there is no base rate and no ROC curve. AUC is the mean, "
+            "over the classes, of each against the rest.",
+            count=str(many),
+        )
+        blocks.append(Prose(words))
     else:
         blocks.append(Prose(say("ROC curve: not measured."), tone="open"))
     blocks += others(evidence, *(key for key, _ in measures), "roc", "threshold")
@@ -74,6 +83,13 @@ def subgroups(report: ReportInput) -> Section:
     title, question = say("Subgroups and fairness"), say("Does it do as well, and say yes as often, for every group?")
     evidence = report.last("fairness")
     if evidence is None:
+        if many := several(report):
+            words = say(
+                "Not measured: gaps between groups are defined for answers of two classes, and this model has {count}. "
+                "How calibration, and sets of answers, differ by group stands under Calibration and under Errors.",
+                count=str(many),
+            )
+            return Section("subgroups", title, question, "not measured", (Prose(words, tone="open"),))
         return not_measured("subgroups", title, question, "fairness", _EXPLAIN)
     reader = Reader.of(evidence)
     columns = reader.reader("columns")
@@ -208,6 +224,12 @@ def calibration(report: ReportInput) -> Section:
         ),
     )
     blocks: list[Block] = [facts]
+    if several(report):
+        words = say(
+            "Of more than two classes: the probability of the class that was named, against how often it was the right "
+            "one. The Brier score adds up the squared errors of all classes, from 0 to 2."
+        )
+        blocks.insert(0, Prose(words))
     bins = reader.readers("bins")
     predicted = [b.number("predicted") for b in bins]
     observed = [b.measure("observed") for b in bins]

@@ -8,7 +8,7 @@ from typing import Final
 
 from pellucid.evidence import Coverage, Evidence
 from pellucid.report.blocks import ABSENT, Block, Cell, Figure, Prose, Section, Table, text
-from pellucid.report.charts import Bar, Bars
+from pellucid.report.charts import MOST_BARS, Bar, Bars
 from pellucid.report.figures import exact, fixed, plain
 from pellucid.report.inputs import ReportInput
 from pellucid.report.language import say
@@ -160,7 +160,8 @@ def _shape(name: str, shape: Reader, number: int) -> Block:
     headers = (say("Value"), say("Adds to the log-odds"), say("Multiplies the odds by"))
     table = Table(key, say("The table of {column}", column=name), headers, rows)
     if names is not None or len(at) < 2:
-        bars = _largest_first([Bar(plain(each), value) for each, value in zip(names or (), adds, strict=False)])
+        named = [Bar(plain(each), value) for each, value in zip(names or (), adds, strict=False)]
+        bars = tuple(named) if len(named) <= MOST_BARS else _largest_first(named)  # bins keep their order
         return Figure(Bars(key, title, say("log-odds"), bars), table)
     words = say(
         "What the answer gains or loses over the values of {column}, as the model has it. Between two values it runs "

@@ -13,6 +13,7 @@ from pellucid.report.language import Said, say
 from pellucid.report.plots import Line, Lines
 from pellucid.report.reading import Reader, flatten, how_table
 from pellucid.report.sections.absent import not_measured
+from pellucid.report.sections.classes import Scale, explained
 
 __all__ = ["validity"]
 
@@ -48,6 +49,10 @@ _TESTS: Final[Mapping[str, Said]] = {
     "leakage.auc": say("Membership from explanations (AUC, 0.5 is nothing)"),
     "leakage.leaks": say("Do explanations give membership away?"),
 }
+_OF_A_CLASS: Final[Mapping[str, Said]] = {
+    "faithfulness.scale": say("Size of the answers that this is measured in, as scores of the class"),
+    "sensitivity.largest_absolute": say("Greatest change under small moves of the input, in the score of the class"),
+}
 _CURVES: Final = ("curves", "stages")  # long, and for those who read the JSON
 
 
@@ -58,20 +63,23 @@ def validity(report: ReportInput) -> Section:
     if evidence is None:
         fix = say("{command} leaves it.", command="pellucid explain")
         return not_measured("validity", title, question, "validity", fix)
+    reader = Reader.of(evidence)
+    names = _TESTS if Scale(reader).named is None else {**_TESTS, **_OF_A_CLASS}
     lines = tuple(
-        (text(_TESTS.get(name, name), "" if name in _TESTS else "code"), replace(cell, text=elsewhere(cell.text)))
+        (text(names.get(name, name), "" if name in names else "code"), replace(cell, text=elsewhere(cell.text)))
         for name, cell in flatten(_short(evidence.values), evidence.coverage)
+        if name != "class"
     )
     notes = (
         say("A small gap says that the attributions add up; it does not say that they name causes."),
         say("Where two methods disagree on the order of the columns, no single order should be quoted."),
         say("At a small epsilon another run may order the columns differently; one run does not show that."),
     )
-    blocks: list[Block] = [Prose(say("How to read this:"), notes)]
+    blocks: list[Block] = [*explained(reader), Prose(say("How to read this:"), notes)]
     if lines:
         columns = (say("Test"), say("Value"))
         blocks.append(Table("validity-table", say("Tests of the explanation"), columns, lines, "facts"))
-    blocks += _faithfulness(Reader.of(evidence))
+    blocks += _faithfulness(reader)
     blocks.append(how_table(evidence))
     return Section("validity", title, question, "shown", tuple(blocks))
 
@@ -82,6 +90,7 @@ def _faithfulness(reader: Reader) -> list[Block]:
     curves = None if faithfulness is None else faithfulness.reader("curves")
     if curves is None:
         return []
+    unit = Scale(reader).unit()
     removed, deletion, chance = (_numbers(curves, key) for key in ("removed", "deletion", "random"))
     if not len(removed) == len(deletion) == len(chance) > 1:
         return []
@@ -89,11 +98,11 @@ def _faithfulness(reader: Reader) -> list[Block]:
         "faithfulness",
         say("The answer while columns are taken away"),
         say(
-            "Mean log-odds over the share of columns taken away. If the explanation is faithful, taking the strongest "
-            "away first (full line) changes the answer sooner than a random order (dashed)."
+            "The mean answer over the share of columns taken away. If the explanation is faithful, taking the "
+            "strongest away first (full line) changes the answer sooner than a random order (dashed)."
         ),
         say("share of columns taken away"),
-        say("log-odds"),
+        unit,
         (
             Line(say("strongest first"), tuple(zip(removed, deletion, strict=True))),
             Line(say("random order"), tuple(zip(removed, chance, strict=True)), dash=1),
@@ -104,7 +113,11 @@ def _faithfulness(reader: Reader) -> list[Block]:
         tuple(next(iter(flatten(value, covered)))[1] for value in (share, strongest, random))
         for share, strongest, random in zip(removed, deletion, chance, strict=True)
     )
-    columns = (say("Share taken away"), say("Strongest first, log-odds"), say("Random order, log-odds"))
+    columns = (
+        say("Share taken away"),
+        say("Strongest first, {unit}", unit=unit),
+        say("Random order, {unit}", unit=unit),
+    )
     return [Figure(chart, Table("faithfulness", say("The answer while columns are taken away"), columns, rows))]
 
 
