@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pellucid.errors import BadData, UnsupportedModel
 from pellucid.project.earlier import counts, earlier, still, without_shares, without_slices
+from pellucid.schema import MISSING
 
 if TYPE_CHECKING:
     import torch
@@ -142,5 +144,8 @@ def _otherwise(trained: Trained, row: torch.Tensor, recorded: int) -> dict[str, 
     return {"counterfactual": {**said, **{key: names[said[key]] for key in ("decision", "target") if key in said}}}
 
 
-def _json(value: Any) -> Any:
-    return float(value) if isinstance(value, float) else str(value)
+def _json(value: Any) -> float | str | None:
+    """As it stands in the rows for stewards: null where nothing is known."""
+    if isinstance(value, float):
+        return None if math.isnan(value) else float(value)
+    return None if value == MISSING else str(value)

@@ -13,7 +13,7 @@ from pellucid.evidence import Evidence, Subject
 from pellucid.project import data
 from pellucid.project.loading import ALL_ROWS, ONE_ROW, Loaded, unit_rows
 from pellucid.project.project import Project, stamp, unknown
-from pellucid.schema import Encoding
+from pellucid.schema import MISSING, Encoding
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +78,10 @@ class Trained:
         return [c for c in special if self.project.ask("read", self.sealed.column(c), self.purpose).allowed]
 
     def values(self, columns: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """Columns of the held-out people as they were sealed: numbers as numbers, the rest as text."""
+        """Columns of the held-out people as they were sealed: numbers, NaN where one is missing, and the rest as text.
+
+        A text that is missing is named as one more category is: :data:`pellucid.schema.MISSING`.
+        """
         if not columns:
             return {}
         table = data.read(self.project, self.sealed.label, columns, purpose=self.purpose)
@@ -86,8 +89,8 @@ class Trained:
         for name in columns:
             values = table.column(name).to_pandas()
             number = self.sealed.schema.columns[name].type in ("number", "integer")
-            whole = (values.astype(float) if number else values.astype(str)).to_numpy()
-            found[name] = self.load().of_held_out(whole)
+            whole = values.astype(float) if number else values.astype(str).where(values.notna(), MISSING)
+            found[name] = self.load().of_held_out(whole.to_numpy())
         return found
 
     def _publish(self, *evidence: Evidence) -> list[str]:
