@@ -15,7 +15,7 @@ from pellucid.console import command
 from pellucid.errors import Misuse, PellucidError
 from pellucid.log.entries import Entry, seal_record
 from pellucid.project.drawer import STATE, destroy
-from pellucid.project.project import Project
+from pellucid.project.project import Project, tell
 
 __all__ = [
     "abandoned",
@@ -25,6 +25,7 @@ __all__ = [
     "lock",
     "relock",
     "resumption",
+    "settle",
     "settle_abandoned",
     "sweep",
     "tunes",
@@ -167,6 +168,26 @@ def _tell(project: Project, entry: Entry, *, waits: bool) -> str:
         f"run {run} was interrupted (killed, or the machine went down). Its whole plan, epsilon "
         f"{entry.body['epsilon']:g}, stays counted for {dataset}. {lost}\n  next: {following}"
     )
+
+
+def settle(project: Project, label: str, reservation: str, *, status: str, steps: int) -> None:
+    """Record what a run took, unless somebody gave it up meanwhile: then its whole plan counts, and stays counted.
+
+    Args:
+        project: Where.
+        label: What it makes, as ``credit-risk@1``.
+        reservation: Its name in the log.
+        status: As of :data:`pellucid.privacy.spending.STATUSES`.
+        steps: That were taken.
+    """
+    with project.writing() as writer:
+        settled = [e for e in project.counted() if e.kind == "settle" and e.body["reservation"] == reservation]
+        given_up = [e.signer.name for e in settled if e.body["status"] == "abandoned"]
+        if not given_up:
+            fields = {"reservation": reservation, "status": status, "steps": steps}
+            writer.append(seal_record("settle", fields, project.identity.signing, project.moment()))
+    if given_up:
+        tell(f"{label} was given up by {given_up[0]} while it ran: its whole plan stays counted")
 
 
 def settle_abandoned(project: Project) -> None:

@@ -13,7 +13,7 @@ from pellucid.privacy import Ledger, LedgerPlan, ledgers_of
 from pellucid.project.budgets import alert
 from pellucid.project.drawer import destroy
 from pellucid.project.project import Project
-from pellucid.project.reservations import clear, folder, lock, unlock
+from pellucid.project.reservations import clear, folder, lock, settle, unlock
 
 __all__ = ["Reservation", "reserve"]
 
@@ -39,7 +39,7 @@ class Reservation:
     def settle(self, status: str, steps: int) -> None:
         """Record what was taken, and end. What nobody may read is destroyed first: whoever is killed leaves no key."""
         destroy(folder(self.project, self.name))
-        self.project.record("settle", reservation=self.name, status=status, steps=steps)
+        settle(self.project, self.label, self.name, status=status, steps=steps)
         clear(self.project, self.name)
         unlock(self.project, self.name, self.lock)
 

@@ -18,7 +18,7 @@ from pellucid.project.interrupts import Interrupts
 from pellucid.project.keeping import Keeper, check_every
 from pellucid.project.loading import Loaded, require_unit
 from pellucid.project.project import Project, tell
-from pellucid.project.reservations import clear, folder
+from pellucid.project.reservations import clear, folder, settle
 from pellucid.project.reservations import unlock as _unlock
 from pellucid.project.reserving import reserve
 from pellucid.project.statements import (
@@ -218,7 +218,7 @@ class Run:
         self._settled = True
         if not self._leads:
             return
-        self.project.record("settle", reservation=self._reservation, status=status, steps=steps)
+        settle(self.project, self.label, self._reservation, status=status, steps=steps)
         clear(self.project, self._reservation)
         if self._lock is not None:
             _unlock(self.project, self._reservation, self._lock)
