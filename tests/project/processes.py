@@ -3,8 +3,9 @@
     python processes.py JOBS.json
 
 A job is ``["kill", root, point]``, where the child trains and kills itself (SIGKILL) at ``point``, or
-``["race", root, what]``, where two children do the same thing at the same moment. Standard output is a JSON list with
-the children's exit statuses: minus the signal, or the exit code of the error, or 0.
+``["race", root, what]``, where children begin at the same moment: two of them do the same thing, or as many as
+:data:`RACERS` says each what stands there. Standard output is a JSON list with the children's exit statuses: minus the
+signal, or the exit code of the error, or 0.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -24,9 +26,9 @@ import pandas as pd
 import torch
 
 from pellucid import Plan, Project, train, vault
-from pellucid.errors import PellucidError
+from pellucid.errors import BadPlan, PellucidError
 from pellucid.log import Writer, parse
-from pellucid.project import data, recipe, reserving
+from pellucid.project import budgets, data, recipe, reserving
 from pellucid.project import run as runs
 
 PASSPHRASE = "correct horse"
@@ -110,21 +112,64 @@ def kill(root: Path, point: str) -> None:
     recipe.train(project, "tiny", dataset="applicants", purpose=PURPOSE, recipe=file, on_step=on_step)
 
 
-PLANS: list[Plan] = []
+PLANS: dict[str, Plan] = {}
+RACERS = {"twenty": ["hold a small plan"] * 20, "edit": ["train", "edit", "rival"]}
+EDITS = 4  # of the budget, that a run which is under way waits for
 
 
 def race(root: Path, what: str) -> None:
     project = Project.open(root, identity="sid", passphrase=PASSPHRASE)
     _ = project.identity
-    if what == "reserve":
-        run = project.run("tiny", data="applicants", purpose=PURPOSE, plan=PLANS[0], features=FEATURES)
+    if what == "rival":
+        wait_for(project, lambda: edits_of_a_run(project) >= 1)
+    if what in ("reserve", "rival", "hold a small plan"):
+        plan = PLANS["small" if what == "hold a small plan" else "large"]
+        run = project.run("tiny", data="applicants", purpose=PURPOSE, plan=plan, features=FEATURES)
         run.__enter__()
         os._exit(0)  # dies with its reservation open: a settlement would give the loser room
+    elif what == "train":
+        recipe.train(
+            project, "tiny", dataset="applicants", purpose=PURPOSE, recipe=root / "recipes" / "tiny.toml",
+            on_step=lambda step, _: wait_for(project, lambda: edits_of_a_run(project) >= EDITS) if step == 5 else None,
+        )  # fmt: skip
+    elif what == "edit":
+        edit(Project.open(root, identity="ana", passphrase=PASSPHRASE))
     elif what == "read":
         project.read("applicants", ["age"], purpose=PURPOSE)
     elif what == "seal":
         owner = Project.open(root, identity="ana", passphrase=PASSPHRASE)
         owner.seal("applicants", frame(60), schema=root / "schemas" / "applicants.toml")
+
+
+def wait_for(project: Project, holds: Callable[[], bool]) -> None:
+    for _ in range(3000):
+        project.refresh()
+        if holds():
+            return
+        time.sleep(0.02)
+    raise AssertionError("the other process does not come")
+
+
+def edits_of_a_run(project: Project) -> int:
+    """How often the budget was set since tiny@1 was reserved."""
+    kinds = [e.kind if e.kind != "reserve" or e.body["run"] == "tiny@1" else "" for e in project.counted()]
+    return kinds[kinds.index("reserve") :].count("budget") if "reserve" in kinds else 0
+
+
+def edit(steward: Project) -> None:
+    """Set the budget again and again; once the run is under way, also to less than it holds, which is refused."""
+    refused = 0
+    for round_ in range(2000):
+        under_way = any(e.kind == "reserve" and e.body["run"] == "tiny@1" for e in steward.counted())
+        epsilon = (8.0, 3.5, 5.5, 2.5, 1.0)[round_ % (5 if under_way else 3)]
+        try:
+            budgets.set_budget(steward, "applicants", epsilon, 1e-5)
+        except BadPlan:
+            refused += 1
+        if edits_of_a_run(steward) >= EDITS and refused:
+            return
+        steward.refresh()
+    raise AssertionError("the run does not come")
 
 
 def child(act: Callable[[Path, str], None], root: Path, argument: str, gate: int | None) -> int:
@@ -155,7 +200,7 @@ def main(jobs: list[list[str]]) -> list[list[int]]:
     torch.set_num_threads(1)
     plan = {"delta": 1e-5, "units": 3000, "test": 0.3, "batch": 256, "epochs": 2, "clip": 1.0}
     Plan.calibrate(epsilon=3.0, **plan)  # into the cache that the children inherit
-    PLANS.append(Plan.calibrate(epsilon=5.0, **plan))
+    PLANS.update(large=Plan.calibrate(epsilon=5.0, **plan), small=Plan.calibrate(epsilon=2.0, **plan))
     found = []
     for kind, root, argument in jobs:
         if kind == "kill":
@@ -163,11 +208,11 @@ def main(jobs: list[list[str]]) -> list[list[int]]:
             continue
         inner, outer = os.pipe()
         pids = []
-        for _ in range(2):
+        for what in RACERS.get(argument, [argument] * 2):
             pid = os.fork()
             if pid == 0:
                 os.close(outer)
-                os._exit(status(child(race, Path(root), argument, inner)) % 256)
+                os._exit(status(child(race, Path(root), what, inner)) % 256)
             pids.append(pid)
         os.close(inner)
         os.close(outer)

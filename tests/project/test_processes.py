@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from tests.project.conftest import PURPOSE, Place, make_plan
 
+from pellucid.privacy import Ledger
+from pellucid.privacy.forecast import forecast
 from pellucid.project import publish
 
 BEFORE = ["decided", "locked", "reservation not committed"]
@@ -59,6 +61,8 @@ def after(sealed_once: Place, tmp_path_factory: pytest.TempPathFactory) -> Left:
         if quick:
             yield from [("reserve", "race", "reserve"), ("seal", "race", "seal")]
             yield from [("read", "kill", "step 1"), ("read", "race", "read")]
+        else:
+            yield from [("twenty", "race", "twenty"), ("edit", "race", "edit")]
 
     def make(quick: bool) -> None:
         folder = tmp_path_factory.mktemp("killed")
@@ -183,6 +187,44 @@ def test_two_processes_reserving_at_once_share_one_budget(after: Left) -> None:
     decisions = [e for e in project.entries() if e.kind == "decision" and e.body["action"] == "train"]
     assert [entry.body["allowed"] for entry in decisions] == [True, True]
     assert place.verified() > 0
+
+
+def overspent(place: Place) -> list[str]:
+    """After which entries of the log more was spent and reserved than the budget then in force, by 1e-6 or more."""
+    entries, found = place.open().counted(), []
+    for size, entry in enumerate(entries, 1):
+        if entry.kind in ("budget", "reserve", "settle"):
+            ledger = Ledger.fold(entries[:size], "applicants")
+            if ledger.budget is not None and ledger.spent + ledger.reserved >= ledger.budget.epsilon + 1e-6:
+                found.append(f"{entry.index}: {entry.kind}")
+    return found
+
+
+@pytest.mark.slow
+def test_twenty_processes_reserving_at_once_share_one_budget(after: Left) -> None:
+    place, ends = after("twenty")
+    project = place.open()
+    runs = project.budget("applicants").runs
+    assert sorted(ends) == [0] * len(runs) + [1] * (20 - len(runs))  # BudgetExceeded is exit 1, and nothing else failed
+    assert sorted(run.run for run in runs) == sorted(f"tiny@{i + 1}" for i in range(len(runs)))
+    plan = make_plan(epsilon=2.0)
+    alone = Ledger.fold([e for e in project.counted() if e.kind not in ("reserve", "settle")], "applicants")
+    (fits,) = forecast([alone], plan, PURPOSE)
+    assert 2 <= len(runs) == fits.runs < 20  # as many as one after the other, and not one more
+    assert overspent(place) == []
+    assert place.verified() > 0
+
+
+@pytest.mark.slow
+def test_a_steward_who_edits_the_budget_while_a_run_goes_on_never_takes_back_what_is_reserved(after: Left) -> None:
+    place, ends = after("edit")
+    assert ends[:2] == [0, 0]  # the steward ends when enough was set, and refused, while the run went on
+    assert ends[2] in (0, 1)  # who reserved at the same moment was held, or refused by the budget then in force
+    assert overspent(place) == []
+    assert place.open().budget("applicants").runs[0].run == "tiny@1"
+    assert place.open().budget("applicants").runs[0].status == "complete"
+    assert place.verified() > 0
+    assert failed(place) == []
 
 
 def test_two_processes_sealing_at_once_make_two_versions(after: Left) -> None:
