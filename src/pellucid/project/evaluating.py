@@ -144,7 +144,7 @@ def _otherwise(trained: Trained, row: torch.Tensor, recorded: int) -> dict[str, 
     return {"counterfactual": {**said, **{key: names[said[key]] for key in ("decision", "target") if key in said}}}
 
 
-def _json(value: Any) -> float | str | None:
+def _json(value: Any) -> Any:
     """As it stands in the rows for stewards: null where nothing is known."""
     if isinstance(value, float):
         return None if math.isnan(value) else float(value)
