@@ -127,7 +127,7 @@ def test_a_model_that_cannot_be_read_is_not_said_to_be(told: Make, sample: Make)
 
 def test_a_tier_without_the_explanation_shows_no_readout(sample: Make, make_evidence: Make) -> None:
     public = sample(tier="public", evidence=(make_evidence("privacy", tier="public"),))
-    assert read(public)["status"] == "not measured"
+    assert read(public)["status"] == "not shown"
     assert "readout-weights" not in render_html(public)
 
 

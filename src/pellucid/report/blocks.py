@@ -13,6 +13,7 @@ from pellucid.report.language import Said, say
 __all__ = [
     "ABSENT",
     "DASH",
+    "NOT_SHOWN",
     "Block",
     "Cell",
     "Commands",
@@ -52,6 +53,7 @@ class Cell:
 
 
 ABSENT: Final = Cell(say("not measured"), tone="open")
+NOT_SHOWN: Final = Cell(say("not shown"), tone="open")
 DASH: Final = Cell("—")
 
 
@@ -145,12 +147,16 @@ Block = Table | Figure | Prose | Commands | Verbatim | Definitions
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One section. ``status`` is ``shown``, ``not measured`` or ``missing`` (a person has to write it)."""
+    """One section.
+
+    ``status`` is ``shown``, ``not measured``, ``not shown`` (readers of this tier are not told whether there is
+    evidence) or ``missing`` (a person has to write it).
+    """
 
     id: str
     title: str
     question: str
-    status: Literal["shown", "not measured", "missing"]
+    status: Literal["shown", "not measured", "not shown", "missing"]
     blocks: tuple[Block, ...]
 
 

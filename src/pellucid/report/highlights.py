@@ -49,7 +49,10 @@ def _privacy(report: ReportInput) -> Highlight | None:
 def _quality(report: ReportInput) -> Highlight | None:
     evidence = report.last("evaluation")
     if evidence is None:
-        return Highlight(say("How often the model is right is not measured."), "open", "performance")
+        words = say("How often the model is right is not measured.")
+        if report.withheld("evaluation"):
+            words = say("How often the model is right is not shown in this report.")
+        return Highlight(words, "open", "performance")
     reader = Reader.of(evidence)
     right, trivial = reader.measure("accuracy"), reader.measure("majority_accuracy")
     if right is None or trivial is None:
@@ -85,7 +88,10 @@ def _gap(report: ReportInput) -> Highlight | None:
     evidence = report.last("fairness")
     columns = None if evidence is None else Reader.of(evidence).reader("columns")
     if columns is None:
-        return Highlight(say("Whether it treats groups alike is not measured."), "open", "subgroups")
+        words = say("Whether it treats groups alike is not measured.")
+        if report.withheld("fairness"):
+            words = say("Whether it treats groups alike is not shown in this report.")
+        return Highlight(words, "open", "subgroups")
     gaps = [
         (found.value, name)
         for name in sorted(columns.values)
@@ -106,7 +112,10 @@ def _leans(report: ReportInput) -> Highlight | None:
     evidence = report.last("explanation")
     importance = None if evidence is None else Reader.of(evidence).reader("importance")
     if importance is None or not importance.values:
-        return Highlight(say("What the model goes by is not measured."), "open", "explanations")
+        words = say("What the model goes by is not measured.")
+        if report.withheld("explanation"):
+            words = say("What the model goes by is not shown in this report.")
+        return Highlight(words, "open", "explanations")
     found = [(m.value, name) for name in importance.values if (m := importance.measure(name)) is not None]
     first = [name for _, name in sorted(found, key=lambda item: (-item[0], item[1]))[:3]]
     return Highlight(say("It leans most on {columns}.", columns=", ".join(first)), "", "explanations")

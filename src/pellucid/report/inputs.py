@@ -24,6 +24,14 @@ _OF_THE_MODEL: Final = frozenset(
         *("validity", "robustness", "attack", "card", "change"),
     }
 )
+_FOR_AUDITORS: Final = frozenset(
+    {
+        *("provenance", "evaluation", "fairness", "calibration", "slices", "explanation", "validity", "robustness"),
+        *("attack", "review", "uncertainty", "labels", "change", "expectation"),
+    }
+)
+"""Kinds that are rarely for everybody (docs/formats/evidence.md): where one is absent from a public report, it says
+nothing of whether it was measured."""
 FLOOR: Final[Mapping[Tier, int]] = {"public": 10, "auditor": 5, "steward": 0}
 """The least number of people that a number in a report of a tier may be about."""
 
@@ -170,6 +178,10 @@ class ReportInput:
             if evidence.kind == kind:
                 found = evidence
         return found
+
+    def withheld(self, kind: str) -> bool:
+        """Whether ``kind`` is not here, and readers of this tier would not have been given it if it were anywhere."""
+        return self.tier == "public" and kind in _FOR_AUDITORS and self.last(kind) is None
 
     def every(self, kind: str) -> tuple[Evidence, ...]:
         """All evidence of ``kind`` in the order of the bundle."""

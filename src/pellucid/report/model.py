@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from pellucid.evidence import Coverage, Finding, Status
-from pellucid.report.blocks import ABSENT, Cell, Table, Tone, Verdict, View, text
+from pellucid.report.blocks import ABSENT, NOT_SHOWN, Cell, Table, Tone, Verdict, View, text
 from pellucid.report.covered import covered
 from pellucid.report.elsewhere import elsewhere
 from pellucid.report.figures import exact, fixed, plain
@@ -29,6 +29,7 @@ from pellucid.report.sections import (
     regulation,
     validity,
 )
+from pellucid.report.sections.absent import TIER
 
 __all__ = ["verdict", "view"]
 
@@ -73,7 +74,7 @@ def view(report: ReportInput) -> View:
         project=plain(report.project),
         name=plain(report.subject.name),
         sha256=report.subject.sha256,
-        tier=appendix.TIER[report.tier],
+        tier=TIER[report.tier],
         created=report.created,
         verdict=verdict(report),
         alarms=_alarms(report),
@@ -96,6 +97,13 @@ def verdict(report: ReportInput) -> Verdict:
             why = say("The evidence does not verify: {names}.", names=_names(broken))
         elif not report.findings:
             why = say("No release policy was applied, so nothing is shown to be met.")
+        elif open_ and all(_hidden(report, f) for f in errors if f.status == "unmeasured"):
+            why = say(
+                "Evidence that the policy asks for is not shown to {tier}: {names}. This page proves nothing of it, for "
+                "or against the model.",
+                tier=TIER[report.tier],
+                names=_names(open_),
+            )
         elif open_:
             what = (
                 say("1 requirement could not be measured: {names}.", names=_names(open_))
@@ -128,6 +136,12 @@ def verdict(report: ReportInput) -> Verdict:
     return Verdict(say("RELEASE"), 0, words, counts)
 
 
+def _hidden(report: ReportInput, finding: Finding) -> bool:
+    """Whether an unmeasured requirement lacks nothing but what readers of this tier are not shown."""
+    absent = [path for path, value in finding.values.items() if value is None]
+    return bool(absent) and all(report.withheld(path.partition(".")[0]) for path in absent)
+
+
 def _names(ids: list[str]) -> str:
     if len(ids) > 5:
         return say("{names} and {more} more", names=plain(", ".join(ids[:5])), more=len(ids) - 5)
@@ -152,13 +166,15 @@ def _key_figures(report: ReportInput) -> Table:
     def cell(kind: str, *path: str, how: str = "estimate") -> Cell:
         evidence = report.last(kind)
         if evidence is None:
-            return ABSENT
+            return NOT_SHOWN if report.withheld(kind) else ABSENT
         found: Cell = getattr(Reader.of(evidence), how)(*path)
         return found
 
     attack = report.last("attack")
     lower = None if attack is None else Reader.of(attack).number("epsilon_lower")
-    attacked = ABSENT if lower is None or attack is None else Cell(fixed(lower, 4, "down"), lower, (attack.coverage,))
+    attacked = cell("attack") if attack is None else ABSENT
+    if lower is not None and attack is not None:
+        attacked = Cell(fixed(lower, 4, "down"), lower, (attack.coverage,))
     rows = (
         (text(say("Privacy loss ε, at most")), cell("privacy", "epsilon", how="exact")),
         (text(say("Privacy loss ε, at least (attack)")), attacked),
@@ -186,7 +202,10 @@ def _requirements(report: ReportInput) -> Table:
     rows = []
     for finding in sorted(report.findings, key=lambda f: (_ORDER[f.status], f.severity != "error", f.id)):
         reason: str = finding.because
-        if finding.fix:
+        if finding.status == "unmeasured" and _hidden(report, finding):
+            kept = say("It rests on evidence that is not shown to {tier}.", tier=TIER[report.tier])
+            reason = say("{because}\n{kept}", because=finding.because, kept=kept)
+        elif finding.fix:
             # what a policy says stays as it was written; what the check says is ours
             reason = say("{because}\nNext: {fix}", because=finding.because, fix=elsewhere(finding.fix))
         mark, tone = _RESULT[finding.status]

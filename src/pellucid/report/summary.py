@@ -33,7 +33,8 @@ def summary(report: ReportInput, width: int = 80) -> tuple[str, ...]:
     label = max(len(row[0].text) for row in page.key_figures.rows)
     for name, value in page.key_figures.rows:
         lines += textwrap.wrap(f"  {name.text:<{label}}  {value.text}", width, subsequent_indent=" " * 6)
-    empty = [section.title for section in page.sections if section.status == "not measured"]
-    if empty:
-        lines += textwrap.wrap(f"not measured: {', '.join(empty)}", width, subsequent_indent="  ")
+    for status in ("not measured", "not shown"):
+        empty = [section.title for section in page.sections if section.status == status]
+        if empty:
+            lines += textwrap.wrap(f"{status}: {', '.join(empty)}", width, subsequent_indent="  ")
     return tuple(lines)

@@ -5,12 +5,26 @@ from __future__ import annotations
 from typing import Final
 
 from pellucid.evidence import COVERAGE, KINDS, TIERS
-from pellucid.report.blocks import DASH, Block, Cell, Commands, Definitions, Prose, Section, Table, Verbatim, text
+from pellucid.report.blocks import (
+    ABSENT,
+    DASH,
+    NOT_SHOWN,
+    Block,
+    Cell,
+    Commands,
+    Definitions,
+    Prose,
+    Section,
+    Table,
+    Verbatim,
+    text,
+)
 from pellucid.report.elsewhere import elsewhere
 from pellucid.report.figures import exact, plain
 from pellucid.report.inputs import ReportInput, VerificationCheck
 from pellucid.report.language import say, several
 from pellucid.report.reading import Reader, flatten
+from pellucid.report.sections.absent import TIER
 
 __all__ = ["coverage", "evidence_index", "redactions", "verify"]
 
@@ -26,7 +40,6 @@ MEANING: Final = {
     "own-release": say("a differentially private release of its own, paid from the data set's budget"),
     "uncovered": say("measured on held-out people; no privacy guarantee covers this number"),
 }
-TIER: Final = {"public": say("the public"), "auditor": say("auditors"), "steward": say("stewards")}
 _SHOWN_ABOVE: Final = frozenset(
     {
         *("dataset", "training", "privacy", "provenance", "evaluation", "fairness", "calibration", "explanation"),
@@ -53,7 +66,8 @@ def evidence_index(report: ReportInput) -> Section:
         found = report.every(kind)
         name = text(kind, "code")
         if not found:
-            absent = text(say("none") if kind in {"unsafe", "erasure", "change"} else say("not measured"), "open")
+            never = kind in {"unsafe", "erasure", "change"}
+            absent = NOT_SHOWN if report.withheld(kind) else text(say("none"), "open") if never else ABSENT
             rows.append((name, absent, DASH, DASH, DASH))
             continue
         last = found[-1]

@@ -10,9 +10,10 @@ from pellucid.report.charts import Bar, Bars, Bounds, Budget
 from pellucid.report.covered import covered
 from pellucid.report.elsewhere import elsewhere
 from pellucid.report.figures import exact, fixed, plain
-from pellucid.report.inputs import Ledger, ReportInput
+from pellucid.report.inputs import ReportInput
 from pellucid.report.language import say
 from pellucid.report.reading import Reader, how_table, others
+from pellucid.report.sections.absent import TIER, kept_back
 
 __all__ = ["attack", "ledger"]
 
@@ -28,6 +29,8 @@ _STATUS: Final = {
 def attack(report: ReportInput, epsilon: float | None) -> tuple[Block, ...]:
     """What a membership attack proves, with its power, beside the claimed ``epsilon``."""
     evidence = report.last("attack")
+    if evidence is None and report.withheld("attack"):
+        return (Prose(kept_back(report, "attack"), tone="open"),)
     if evidence is None:
         words = say(
             "Attack: not measured. No membership attack was run on this model ({command}).", command="pellucid attack"
@@ -67,11 +70,15 @@ def attack(report: ReportInput, epsilon: float | None) -> tuple[Block, ...]:
     return (note, figure, *how)
 
 
-def ledger(found: Ledger | None) -> tuple[Block, ...]:
+def ledger(report: ReportInput) -> tuple[Block, ...]:
     """The budget of the data set when the model was trained: parts, and run by run.
 
     Settlements are entries of the log that a bundle does not carry, so what came after is not known here.
     """
+    found = report.ledger
+    if found is None and report.withheld("provenance"):  # which carries the ledger
+        words = say("Budget of the data set: not shown to {tier}.", tier=TIER[report.tier])
+        return (Prose(words, tone="open"),)
     if found is None:
         words = say("Budget of the data set: not measured. The ledger was not read for this report.")
         return (Prose(words, tone="open"),)

@@ -31,7 +31,7 @@ def errors(report: ReportInput) -> Section:
     title, question = say("Errors"), say("For whom is it wrong more often, and does it know when it is?")
     slices, uncertainty, labels = (report.last(kind) for kind in ("slices", "uncertainty", "labels"))
     if slices is None and uncertainty is None and labels is None:
-        return not_measured("errors", title, question, "slices", _EXPLAIN)
+        return not_measured(report, "errors", title, question, "slices", _EXPLAIN)
     blocks: list[Block] = []
     for evidence, show in ((slices, _slices), (uncertainty, _uncertainty)):
         if evidence is not None:
@@ -172,7 +172,7 @@ def robustness(report: ReportInput) -> Section:
     )
     evidence = report.last("robustness")
     if evidence is None:
-        return not_measured("robustness", title, question, "robustness", _EXPLAIN)
+        return not_measured(report, "robustness", title, question, "robustness", _EXPLAIN)
     reader = Reader.of(evidence)
     missing = reader.reader("missing")
     rows = [(text(say("as they are")), reader.estimate("accuracy"), reader.estimate("auc"))]
@@ -198,7 +198,7 @@ def expectations(report: ReportInput) -> Section:
     evidence = report.last("expectation")
     if evidence is None:
         fix = say("{command} leaves it.", command="pellucid explain --expectations")
-        return not_measured("expectations", title, question, "expectation", fix)
+        return not_measured(report, "expectations", title, question, "expectation", fix)
     rows = tuple(
         (item.words("id"), _met(item), _about(item), item.words("because"), _measured(item))
         for item in Reader.of(evidence).readers("expectations")

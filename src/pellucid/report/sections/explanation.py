@@ -42,7 +42,7 @@ def explanation(report: ReportInput) -> Section:
     evidence = report.last("explanation")
     if evidence is None:
         fix = say("{command} leaves it.", command="pellucid explain")
-        return not_measured("explanations", title, question, "explanation", fix)
+        return not_measured(report, "explanations", title, question, "explanation", fix)
     reader = Reader.of(evidence)
     facts = Table(
         "explanation-facts",

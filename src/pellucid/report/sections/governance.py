@@ -9,7 +9,7 @@ from pellucid.report.figures import exact, plain
 from pellucid.report.inputs import DecisionLine, ReportInput
 from pellucid.report.language import say
 from pellucid.report.reading import Reader, how_table, others
-from pellucid.report.sections.absent import not_measured
+from pellucid.report.sections.absent import kept_back, not_measured
 
 __all__ = ["decisions", "identity"]
 
@@ -41,7 +41,9 @@ def identity(report: ReportInput) -> Section:
     ]
     blocks: list[Block] = []
     evidence = report.last("provenance")
-    if evidence is None:
+    if evidence is None and report.withheld("provenance"):
+        blocks.append(Prose(kept_back(report, "provenance"), tone="open"))
+    elif evidence is None:
         blocks.append(
             Prose(
                 say(
@@ -93,7 +95,8 @@ def decisions(report: ReportInput) -> Section:
     """Who was let in and who was not, by kind of decision; names are left out for the public tier."""
     title, question = say("Access decisions"), say("Who asked for the data, and what was answered?")
     if report.decisions is None:
-        return not_measured("decisions", title, question, "decision", say("The log's decisions were not read."))
+        kind = "provenance" if report.withheld("provenance") else "decision"
+        return not_measured(report, "decisions", title, question, kind, say("The log's decisions were not read."))
     if not report.decisions:
         words = say("The log holds no decision: under this checkpoint nobody asked for a column, and nobody got one.")
         return Section("decisions", title, question, "shown", (Prose(words),))

@@ -13,6 +13,7 @@ from pellucid.report.figures import exact
 from pellucid.report.inputs import ReportInput
 from pellucid.report.language import say
 from pellucid.report.reading import Measure, Reader, how_table, others
+from pellucid.report.sections.absent import kept_back
 from pellucid.report.sections.people import missing, written
 
 __all__ = ["change", "checks", "oversight"]
@@ -90,6 +91,8 @@ def change(report: ReportInput) -> Section:
             "No earlier version of this model is named in the evidence: it is the first, or the report was made by a "
             "role that signs no evidence."
         )
+        if report.withheld("change"):
+            words = kept_back(report, "change")
         return Section("change", title, question, "shown", (Prose(words), written(report, "change")))
     reader = Reader.of(evidence)
     facts = Table(

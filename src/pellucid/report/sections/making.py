@@ -44,7 +44,7 @@ def data(report: ReportInput) -> Section:
     evidence = report.last("dataset")
     if evidence is None:
         fix = say("Sealing with {command} leaves it.", command="pellucid seal")
-        return not_measured("data", title, question, "dataset", fix)
+        return not_measured(report, "data", title, question, "dataset", fix)
     reader = Reader.of(evidence)
     unit = reader.get("unit")
     facts = Table(
@@ -107,7 +107,7 @@ def model(report: ReportInput) -> Section:
     evidence = report.last("training")
     if evidence is None:
         fix = say("{command} leaves it.", command="pellucid train")
-        return not_measured("model", title, question, "training", fix)
+        return not_measured(report, "model", title, question, "training", fix)
     reader = Reader.of(evidence)
 
     def number(*path: str) -> Cell:

@@ -10,6 +10,7 @@ from pellucid.report.blocks import Block, Cell, Prose, Section, Table, Tone, tex
 from pellucid.report.inputs import ReportInput
 from pellucid.report.language import Said, say
 from pellucid.report.reading import Reader, flatten
+from pellucid.report.sections.absent import kept_back
 
 __all__ = ["PARTS", "intended_use", "missing", "written"]
 
@@ -99,7 +100,10 @@ def intended_use(report: ReportInput) -> Section:
         )
         blocks.append(Table("card-facts", say("Whose words these are"), (say("What"), say("Value")), facts, "facts"))
     blocks.append(written(report, *_HERE))
-    blocks += _reviews(report.every("review"))
+    if report.withheld("review"):
+        blocks.append(Prose(kept_back(report, "review"), tone="open"))
+    else:
+        blocks += _reviews(report.every("review"))
     gaps = missing(report, *_HERE)
     return Section("intended-use", title, question, "missing" if gaps else "shown", tuple(blocks))
 

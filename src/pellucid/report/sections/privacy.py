@@ -31,9 +31,9 @@ def privacy(report: ReportInput) -> Section:
     title = say("Privacy")
     question = say("What can be learned from the model about one person in the training data?")
     evidence = report.last("privacy")
-    spent = ledger(report.ledger)
+    spent = ledger(report)
     if evidence is None:
-        empty = not_measured("privacy", title, question, "privacy", say("Only governed training leaves it."))
+        empty = not_measured(report, "privacy", title, question, "privacy", say("Only governed training leaves it."))
         return Section("privacy", title, question, "not measured", (*empty.blocks, *attack(report, None), *spent))
     reader = Reader.of(evidence)
     facts = Table(

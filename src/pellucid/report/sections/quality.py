@@ -31,7 +31,7 @@ def performance(report: ReportInput) -> Section:
     title, question = say("Performance"), say("How often is it right on people who did not train it?")
     evidence = report.last("evaluation")
     if evidence is None:
-        return not_measured("performance", title, question, "evaluation", _EXPLAIN)
+        return not_measured(report, "performance", title, question, "evaluation", _EXPLAIN)
     reader = Reader.of(evidence)
     many = several(report)
     measures = (
@@ -90,7 +90,7 @@ def subgroups(report: ReportInput) -> Section:
                 count=str(many),
             )
             return Section("subgroups", title, question, "not measured", (Prose(words, tone="open"),))
-        return not_measured("subgroups", title, question, "fairness", _EXPLAIN)
+        return not_measured(report, "subgroups", title, question, "fairness", _EXPLAIN)
     reader = Reader.of(evidence)
     columns = reader.reader("columns")
     blocks: list[Block] = [
@@ -212,7 +212,7 @@ def calibration(report: ReportInput) -> Section:
     title, question = say("Calibration"), say("When it says 70 %, does it happen in 70 of 100 cases?")
     evidence = report.last("calibration")
     if evidence is None:
-        return not_measured("calibration", title, question, "calibration", _EXPLAIN)
+        return not_measured(report, "calibration", title, question, "calibration", _EXPLAIN)
     reader = Reader.of(evidence)
     facts = Table(
         "calibration-table",

@@ -37,7 +37,7 @@ def readable(report: ReportInput) -> Section:
     evidence = report.last("explanation")
     if evidence is None:
         fix = say("{command} leaves it.", command="pellucid explain")
-        return not_measured("readout", title, question, "explanation", fix)
+        return not_measured(report, "readout", title, question, "explanation", fix)
     reader = Reader(evidence.values, _WEIGHTS, "explanation")
     found = reader.reader("readout")
     if found is None:

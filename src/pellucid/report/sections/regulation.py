@@ -19,6 +19,7 @@ _MARK: Final[dict[Status, tuple[Said, Tone]]] = {
     "not applicable": (say("– not applicable"), ""),
     "missing": (say("? missing"), "open"),
 }
+_NOT_SHOWN: Final[tuple[Said, Tone]] = (say("? not shown"), "open")
 
 _PLACES: Final = {
     "identity": say("Identity and provenance"),
@@ -42,10 +43,11 @@ _PLACES: Final = {
 def regulation(report: ReportInput) -> Section:
     """Every row of every map, with what there is for it."""
     resolved = [(which, maps.resolve(which, report.evidence)) for which in map(maps.read, MAPS)]
-    counts = tuple(
-        (text(bring(which.title)), *(_count(rows, status) for status in STATUSES)) for which, rows in resolved
-    )
-    headers = (say("Map"), *(_MARK[status][0] for status in STATUSES))
+    marks = [_MARK[status] for status in STATUSES]
+    if any(_kept_back(report, row) for _, rows in resolved for row in rows):
+        marks.append(_NOT_SHOWN)
+    counts = tuple((text(bring(which.title)), *(_count(report, rows, m) for m in marks)) for which, rows in resolved)
+    headers = (say("Map"), *(words for words, _ in marks))
     blocks: list[Block] = [
         Prose(
             say(
@@ -59,13 +61,13 @@ def regulation(report: ReportInput) -> Section:
     for which, rows in resolved:
         if which.note["en"]:
             blocks.append(Prose(bring(which.note)))
-        blocks.append(_table(which, rows))
+        blocks.append(_table(report, which, rows))
     open_ = any(row.status == "missing" for _, rows in resolved for row in rows)
     title, question = say("Regulation map"), say("What is there of what a law or a standard asks for, and what is not?")
     return Section("regulation", title, question, "missing" if open_ else "shown", tuple(blocks))
 
 
-def _table(which: RegulationMap, rows: tuple[Resolved, ...]) -> Table:
+def _table(report: ReportInput, which: RegulationMap, rows: tuple[Resolved, ...]) -> Table:
     caption = say(
         "{title} (version {version}, {day}; after {source})",
         title=bring(which.title),
@@ -74,11 +76,24 @@ def _table(which: RegulationMap, rows: tuple[Resolved, ...]) -> Table:
         source=which.source.partition("; https://")[0],
     )
     columns = (say("Clause"), say("Status"), say("What there is"), say("Where"))
-    return Table(f"map-{which.id}", caption, columns, tuple(_row(row) for row in rows), "cards")
+    return Table(f"map-{which.id}", caption, columns, tuple(_row(report, row) for row in rows), "cards")
 
 
-def _row(found: Resolved) -> tuple[Cell, ...]:
-    mark, tone = _MARK[found.status]
+def _kept_back(report: ReportInput, found: Resolved) -> bool:
+    """Whether nothing is missing but what readers of this tier are not shown."""
+    return found.status == "missing" and bool(found.absent) and all(map(report.withheld, map(_kind, found.absent)))
+
+
+def _kind(path: str) -> str:
+    return path.partition(".")[0]
+
+
+def _mark(report: ReportInput, found: Resolved) -> tuple[Said, Tone]:
+    return _NOT_SHOWN if _kept_back(report, found) else _MARK[found.status]
+
+
+def _row(report: ReportInput, found: Resolved) -> tuple[Cell, ...]:
+    mark, tone = _mark(report, found)
     words = maps.terms()
     where = DASH
     said: str
@@ -93,7 +108,9 @@ def _row(found: Resolved) -> tuple[Cell, ...]:
     else:
         lines = [bring(words.evidence[path].words) for path in found.found]
         lines += [
-            say("not there: {what} ({path})", what=bring(words.evidence[path].words), path=path)
+            say("not shown here: {what} ({path})", what=bring(words.evidence[path].words), path=path)
+            if report.withheld(_kind(path))
+            else say("not there: {what} ({path})", what=bring(words.evidence[path].words), path=path)
             for path in found.absent
         ]
         said = lines[0]
@@ -104,6 +121,6 @@ def _row(found: Resolved) -> tuple[Cell, ...]:
     return text(found.row.clause), text(mark, tone), text(said), where
 
 
-def _count(rows: tuple[Resolved, ...], status: Status) -> Cell:
-    number = sum(row.status == status for row in rows)
+def _count(report: ReportInput, rows: tuple[Resolved, ...], mark: tuple[Said, Tone]) -> Cell:
+    number = sum(_mark(report, row) == mark for row in rows)
     return Cell(exact(number), number, ("public",))

@@ -62,7 +62,7 @@ def validity(report: ReportInput) -> Section:
     evidence = report.last("validity")
     if evidence is None:
         fix = say("{command} leaves it.", command="pellucid explain")
-        return not_measured("validity", title, question, "validity", fix)
+        return not_measured(report, "validity", title, question, "validity", fix)
     reader = Reader.of(evidence)
     names = _TESTS if Scale(reader).named is None else {**_TESTS, **_OF_A_CLASS}
     lines = tuple(
