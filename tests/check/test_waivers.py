@@ -169,6 +169,10 @@ def test_a_waiver_that_ends_within_thirty_days_is_warned_of(held: Held, maker: A
     assert result.exit == 0
     assert "warning auc the waiver by ana ends on 2026-07-01, in 30 days" in told(result)
     assert told(held(maker.waiver("auc", RULE, expires=TODAY + SOON + dt.timedelta(days=1)))) == ""
+    for days, words in ((0, "today"), (1, "tomorrow"), (2, "in 2 days")):
+        result = held(maker.waiver("auc", RULE, expires=TODAY + dt.timedelta(days=days)))
+        assert f", {words}" in told(result)
+        assert f", {words}: " in result.findings[0].fix
 
 
 def test_a_waiver_never_excuses_what_was_not_measured_and_one_that_has_no_effect_is_warned_of(

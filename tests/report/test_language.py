@@ -94,8 +94,17 @@ def test_an_unknown_language_is_an_error_that_names_the_known(sample: Make) -> N
         ("12 signatures hold", "{count} signatures hold"),
         ("claimed 3, recomputed 2.9 (PLD) and 3.2 (RDP)", "claimed {claimed}, recomputed {pld} (PLD) and {rdp} (RDP)"),
         ("waived by ana until 2027-01-01: so", "waived by {owner} until {day}: {reason}"),
+        ("waived by ana until 2027-01-01, in 12 days: so", "waived by {owner} until {day}, in {days} days: {reason}"),
+        ("waived by ana until 2027-01-01, today: so", "waived by {owner} until {day}, today: {reason}"),
+        ("do it; its waiver by ana expired on 2026-01-01", "{fix}; its waiver by {owner} expired on {day}"),
+        ('a.b was not measured; did you mean "c"?', '{path} was not measured; did you mean "{name}"?'),
+        ("a.b was not measured; c.d was not measured", "{some}; {more}"),
+        ("a.b was not measured (the bundle holds no evidence of kind a: it is measured of two classes only, and this "
+         "model has 3)",
+         "{path} was not measured (the bundle holds no evidence of kind {kind}: it is measured of two classes only, "
+         "and this model has {count})"),
     ],
-)
+)  # fmt: skip
 def test_sentences_of_other_rooms_are_recognised(words: str, template: str) -> None:
     found = elsewhere(words)
     assert isinstance(found, Said)

@@ -120,7 +120,7 @@ def test_requirements_show_values_reason_and_coverage(sample: Make) -> None:
     assert "= 0.1949" in parity[3].text
     assert parity[3].coverage == ("uncovered",)
     assert "Next: argue it" in parity[2].text
-    assert rows["robustness.missing"][3].text.endswith("= ?")
+    assert rows["robustness.missing"][3].text == "robustness.missing_feature_drop: absent"
     assert rows["provenance.key_release"][3].coverage == ()
     assert [row[1].text.split("\n")[0] for row in view(sample()).requirements.rows][:2] == ["✗ not met", "? unmeasured"]
 

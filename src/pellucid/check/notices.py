@@ -11,7 +11,7 @@ from typing import Any
 
 from pellucid.check.policy import ReleasePolicy
 from pellucid.check.results import Notice
-from pellucid.check.waivers import SOON, Waiver
+from pellucid.check.waivers import SOON, Waiver, when
 from pellucid.evidence import Evidence, Finding
 
 __all__ = ["clock", "latest", "matched_nothing", "waived"]
@@ -64,7 +64,7 @@ def waived(waivers: Sequence[Waiver], model: str, findings: Sequence[Finding], t
             why = "is met" if status[waiver.id] == "pass" else "was not measured, which no waiver excuses"
             says = f"the waiver by {waiver.owner} has no effect: the requirement {why}"
         elif waiver.expires - today <= SOON:
-            says = f"the waiver by {waiver.owner} ends on {waiver.expires.isoformat()}, in {days} days"
+            says = f"the waiver by {waiver.owner} ends on {waiver.expires.isoformat()}, {when(days)}"
         else:
             continue
         found.append(Notice("warning", waiver.id, says))

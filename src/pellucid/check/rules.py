@@ -18,7 +18,7 @@ from pellucid.check.cel import MAPS_VARIABLE, PARAMETERS
 from pellucid.check.policy import ReleasePolicy
 from pellucid.check.program import Outcome
 from pellucid.check.requirements import Requirement
-from pellucid.check.waivers import SOON, Waiver, fitting
+from pellucid.check.waivers import SOON, Waiver, fitting, when
 from pellucid.errors import BadFile, nearest
 from pellucid.evidence import Evidence, Finding, Status
 
@@ -152,7 +152,8 @@ def judge_values(
                 f"this requirement cannot be evaluated: {error.what}",
                 where=f"{requirement.file}, line {requirement.line}: require[{requirement.id}].that",
                 fix=error.fix
-                or "compare numbers with numbers and texts with texts, and divide by nothing that may be 0",
+                or "a rule says yes or no, compares numbers with numbers and texts with texts, and divides by nothing "
+                "that may be 0",
             ) from error
         findings.append(_judged(requirement, outcome, values, today, fitting(waivers, requirement.id, model)))
     return (*findings, *_unsafe(policy, values))
@@ -204,7 +205,7 @@ def _judged(
     if today > waiver.expires:
         note = f"its waiver by {waiver.owner} expired on {waiver.expires.isoformat()}"
         return _finding(requirement, "fail", outcome.values, _and(requirement.fix, note))
-    soon = f", {(waiver.expires - today).days} days from now" if waiver.expires - today <= SOON else ""
+    soon = f", {when((waiver.expires - today).days)}" if waiver.expires - today <= SOON else ""
     note = f"waived by {waiver.owner} until {waiver.expires.isoformat()}{soon}: {waiver.reason}"
     return _finding(requirement, "waived", outcome.values, note)
 

@@ -28,7 +28,7 @@ from pellucid.check.tables import Table, array
 from pellucid.errors import BadFile, nearest
 from pellucid.schema import parse_toml
 
-__all__ = ["SOON", "WAIVERS_FILE", "Waiver", "fitting", "parse_waivers", "read_waivers"]
+__all__ = ["SOON", "WAIVERS_FILE", "Waiver", "fitting", "parse_waivers", "read_waivers", "when"]
 
 WAIVERS_FILE: Final = "waivers.toml"
 """Stands beside the release policy."""
@@ -139,3 +139,8 @@ def fitting(waivers: Sequence[Waiver], requirement: str, model: str) -> Waiver |
     """The waiver of a requirement for a model: of several, one that counts, and of these the one that ends last."""
     found = [waiver for waiver in waivers if waiver.id == requirement and waiver.covers(model)]
     return max(found, key=lambda waiver: (not waiver.refused, waiver.expires), default=None)
+
+
+def when(days: int) -> str:
+    """How far off a day is that is not past: ``today``, ``tomorrow``, ``in 12 days``."""
+    return {0: "today", 1: "tomorrow"}.get(days, f"in {days} days")

@@ -178,7 +178,7 @@ def _policy_alone(options: argparse.Namespace) -> int:
     for remark in remarks:
         say(f"{remark.file}:{remark.line}: {remark.id}: {remark.says}")
     if options.lint:
-        say(f"{len(remarks)} remarks")
+        say("1 remark" if len(remarks) == 1 else f"{len(remarks)} remarks")
     for failure in failures:
         say(f"FAIL  {failure}")
     if options.test:

@@ -55,22 +55,41 @@ PHRASES: Final = (
     # findings of pellucid check
     "{path} was not measured (the bundle holds no evidence of kind {kind}: {command} leaves it)",
     "{path} were not measured (the bundle holds no evidence of kind {kind}: {command} leaves it)",
+    "{path} was not measured (the bundle holds no evidence of kind {kind}: it is measured of two classes only, and "
+    "this model has {count})",
+    "{path} were not measured (the bundle holds no evidence of kind {kind}: it is measured of two classes only, and "
+    "this model has {count})",
     "{path} was not measured (the bundle holds no evidence of kind {kind})",
     "{path} were not measured (the bundle holds no evidence of kind {kind})",
+    '{path} was not measured; did you mean "{name}"?',
     "{path} was not measured",
     "{path} holds nothing to hold the rule against",
+    "{fix}; its waiver by {owner} does not count: {why}",
+    "{fix}; its waiver by {owner} expired on {day}",
+    "waived by {owner} until {day}, in {days} days: {reason}",
+    "waived by {owner} until {day}, tomorrow: {reason}",
+    "waived by {owner} until {day}, today: {reason}",
     "waived by {owner} until {day}: {reason}",
-    "waived by {owner} until {day}, {days} days from now: {reason}",
 )
 
 
 def elsewhere(words: str) -> str:
     """``words`` as words of ours if they are one of the sentences that are known; else as they are."""
+    parts = [_known(part) for part in words.split("; ")]
+    if len(parts) < 2 or None in parts:
+        return _known(words) or words
+    said = parts[0]
+    for part in parts[1:]:
+        said = say("{some}; {more}", some=said, more=part)
+    return said or words
+
+
+def _known(words: str) -> Said | None:
     for template, pattern in _patterns():
         found = pattern.fullmatch(words)
         if found is not None:
             return say(template, **found.groupdict())
-    return words
+    return None
 
 
 def retold(words: Words) -> Said:

@@ -99,8 +99,8 @@ def verdict(report: ReportInput) -> Verdict:
             why = say("No release policy was applied, so nothing is shown to be met.")
         elif open_ and all(_hidden(report, f) for f in errors if f.status == "unmeasured"):
             why = say(
-                "Evidence that the policy asks for is not shown to {tier}: {names}. This page proves nothing of it, for "
-                "or against the model.",
+                "Evidence that the policy asks for is not shown to {tier}: {names}. This page proves nothing of it, "
+                "for or against the model.",
                 tier=TIER[report.tier],
                 names=_names(open_),
             )
@@ -188,16 +188,20 @@ def _key_figures(report: ReportInput) -> Table:
 
 def _requirements(report: ReportInput) -> Table:
     def values(finding: Finding) -> Cell:
-        lines, kinds = [], set()
+        said: Said | None = None
+        kinds = set()
         for path, value in sorted(finding.values.items()):
-            lines.append(f"{path} = {_value(value)}")
+            line = say("{path}: absent", path=path)
+            if value is not None:
+                line = say("{path} = {value}", path=path, value=_value(value))
+            said = line if said is None else say("{what}\n{more}", what=said, more=line)
             kind, _, inner = path.partition(".")
             evidence = report.last(kind.split("[")[0])
             if evidence is not None and _numeric(value):
                 kinds.add(covered(report, evidence, inner))
         order: tuple[Coverage, ...] = ("public", "post-processing", "own-release", "uncovered")
         shown = tuple(kind for kind in order if kind in kinds)
-        return Cell(plain("\n".join(lines)) or say("none"), dict(finding.values), shown, "code")
+        return Cell(say("none") if said is None else said, dict(finding.values), shown, "code")
 
     rows = []
     for finding in sorted(report.findings, key=lambda f: (_ORDER[f.status], f.severity != "error", f.id)):
@@ -218,8 +222,6 @@ def _requirements(report: ReportInput) -> Table:
 
 
 def _value(value: Any) -> str:
-    if value is None:
-        return "?"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):

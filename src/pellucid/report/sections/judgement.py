@@ -9,6 +9,7 @@ from typing import Final
 from pellucid.evidence import Coverage
 from pellucid.report.blocks import ABSENT, Block, Cell, Prose, Section, Table, text
 from pellucid.report.covered import covered
+from pellucid.report.elsewhere import elsewhere
 from pellucid.report.figures import exact
 from pellucid.report.inputs import ReportInput
 from pellucid.report.language import say
@@ -73,7 +74,7 @@ def checks(report: ReportInput) -> Section:
     ]
     waived = [finding for finding in report.findings if finding.status == "waived"]
     if waived:
-        rows = tuple((text(f.id), text(f.fix or "—"), text(f.because)) for f in waived)
+        rows = tuple((text(f.id), text(elsewhere(f.fix) if f.fix else "—"), text(f.because)) for f in waived)
         headers = (say("Requirement"), say("Waiver"), say("Why it is required"))
         blocks.append(Table("waivers", say("Waived requirements"), headers, rows, "cards"))
     else:
