@@ -141,9 +141,18 @@ def test_the_summary_of_a_github_step_is_added_to(
 
 def test_a_folder_that_is_not_there_is_2(pellucid: Any, corridor: Any, tmp_path: Path) -> None:
     words = ("check", corridor.bundle, "--policy", corridor.policy("met"), "--key", corridor.key)
-    ran = pellucid(*words, "-o", f"sarif={tmp_path / 'none' / 'x.sarif'}")
+    ran = pellucid(*words, "-o", "text", "-o", f"sarif={tmp_path / 'none' / 'x.sarif'}")
     assert ran.code == 2
     assert "x.sarif" in ran.err
+    assert f"mkdir -p {tmp_path / 'none'}" in ran.err
+    assert ran.out == ""  # no verdict on the screen that the exit code then takes back
+
+
+def test_no_verdict_is_said_before_a_file_that_cannot_be_written(pellucid: Any, corridor: Any, tmp_path: Path) -> None:
+    words = ("check", corridor.bundle, "--policy", corridor.policy("met"), "--key", corridor.key)
+    ran = pellucid(*words, "-o", "text", "-o", f"json={tmp_path}")  # a folder
+    assert ran.code == 2
+    assert "verdict" not in ran.out
 
 
 def test_a_broken_policy_is_an_annotation_too(pellucid: Any, corridor: Any) -> None:
@@ -249,6 +258,27 @@ def test_a_baseline_and_a_diff_of_the_same_bundle(pellucid: Any, corridor: Any) 
     assert ran.json["changes"] == []
     text = pellucid(*words, "--baseline", corridor.bundle).out
     assert "nothing is worse than in risk@1; failures that it has too: 1" in " ".join(text.split())
+
+
+def test_a_model_s_name_is_no_bundle_to_compare_with_and_the_error_says_where_one_lies(
+    pellucid: Any, corridor: Any
+) -> None:
+    words = ("check", corridor.bundle, "--policy", corridor.policy("met"), "--key", corridor.key)
+    for option in ("--baseline", "--diff"):
+        ran = pellucid(*words, option, "risk@1")
+        assert ran.code == 2
+        assert "models/M@1/bundle.json" in ran.err
+
+
+def test_a_policy_without_cases_is_told_what_to_do(pellucid: Any, tmp_path: Path) -> None:
+    policy = tmp_path / "p.toml"
+    policy.write_text(
+        "[[require]]\nid = 'a'\nbecause = 'b'\nthat = 'privacy.epsilon <= 3.0'\n"
+    )
+    ran = pellucid("check", "--test", "--policy", policy)
+    assert ran.code == 2
+    assert "p.tests.toml" in ran.err
+    assert "[[case]]" in ran.err
 
 
 # -- bad input --------------------------------------------------------------------------------------------------------

@@ -80,8 +80,14 @@ def read_cases(path: Path) -> tuple[Case, ...]:
         BadFile: No such file, not TOML, an unknown key, kind of evidence or status (with the nearest known one), a
             value of another type than it has to be, or a case that says nothing.
     """
-    document = read_toml(path)
     where = str(path)
+    if not path.exists():
+        raise BadFile(
+            "the cases of a policy stand beside it, and there is no such file",
+            where=where,
+            fix="write a [[case]] for each rule into it (docs/formats/release-policy.md), or leave --test out",
+        )
+    document = read_toml(path)
     Table(document, where).only({"base", "base-from", "case"})
     base = _base(document, path)
     found = []

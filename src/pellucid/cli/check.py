@@ -90,7 +90,8 @@ def _act(options: argparse.Namespace, outputs: Sequence[tuple[str, Path | None]]
     if explained:
         return _explain(options, explained, result)
     assert result is not None  # noqa: S101  # there is a subject
-    for name, path in outputs:
+    # files first: a verdict on the screen is the last word, and follows nothing that went wrong
+    for name, path in sorted(outputs, key=lambda output: output[1] is None):
         _write(result, name, path)
     return result.exit
 
@@ -99,6 +100,13 @@ def _result(options: argparse.Namespace, word: str) -> CheckResult:
     from pellucid.check import check
     from pellucid.cli.trust import owners
 
+    for other in (options.baseline, options.diff):
+        if other is not None and not Path(other).is_file():
+            raise Invalid(
+                "there is no such bundle to compare with",
+                where=str(other),
+                fix="name a file: models/M@1/bundle.json in the project, or the bundle.json beside a report",
+            )
     file = Path(word)
     subject: Bundle | Path
     default: Sequence[VerifyKey]
@@ -210,6 +218,9 @@ def _outputs(options: argparse.Namespace) -> list[tuple[str, Path | None]]:
             name, _, path = text.partition("=")
             if name not in FORMATS:
                 raise Invalid(f'there is no format "{name}"{nearest(name, FORMATS)}', fix=f"use {', '.join(FORMATS)}")
+            if path and not Path(path).parent.is_dir():  # said before anything is judged or written
+                folder = Path(path).parent
+                raise Invalid(f"there is no folder {folder} for {path}", fix=f"mkdir -p {folder}")
             outputs.append((name, Path(path) if path else None))
     if options.json and ("json", None) not in outputs:
         outputs.append(("json", None))
