@@ -294,3 +294,25 @@ def test_text_says_why_by_how_much_where_and_what_next(result: CheckResult) -> N
     ):
         assert part in flat
     assert all(len(line) <= 80 for line in text.splitlines())
+
+
+@pytest.mark.parametrize("name", ["text", "markdown", "junit"])
+def test_a_requirement_that_is_met_shows_no_alternative_that_does_not_hold(
+    make: Callable[..., Bundle], maker: Any, values: Any, name: str
+) -> None:
+    rule = b"""
+[[require]]
+id = "either"
+that = "!has(attack.epsilon_lower) || attack.epsilon_lower <= privacy.epsilon"
+because = "b"
+"""
+    policy, owners = ReleasePolicy.parse(rule), [maker.owner.verifier]
+    there = render(check(make(values), policy, owners=owners), name).replace("\\", "")
+    assert "attack.epsilon_lower = 0.01 " in there
+    assert "has to be" not in there  # it is met: nothing has to be otherwise
+    assert "or: " not in there
+    gone = {kind: value for kind, value in values.items() if kind != "attack"}
+    absent = render(check(make(gone), policy, owners=owners), name).replace("\\", "")
+    assert "has to be" not in absent
+    worse = {**values, "attack": {**values["attack"], "epsilon_lower": 9.0}}
+    assert "has to be" in render(check(make(worse), policy, owners=owners), name).replace("\\", "")

@@ -272,9 +272,7 @@ def test_a_model_s_name_is_no_bundle_to_compare_with_and_the_error_says_where_on
 
 def test_a_policy_without_cases_is_told_what_to_do(pellucid: Any, tmp_path: Path) -> None:
     policy = tmp_path / "p.toml"
-    policy.write_text(
-        "[[require]]\nid = 'a'\nbecause = 'b'\nthat = 'privacy.epsilon <= 3.0'\n"
-    )
+    policy.write_text("[[require]]\nid = 'a'\nbecause = 'b'\nthat = 'privacy.epsilon <= 3.0'\n")
     ran = pellucid("check", "--test", "--policy", policy)
     assert ran.code == 2
     assert "p.tests.toml" in ran.err

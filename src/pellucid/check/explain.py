@@ -90,7 +90,8 @@ def render_explanation(policy: ReleasePolicy, name: str, result: CheckResult | N
         facts.append(("evidence", _where(result, kind) or f"{kind}: {verb or 'no verb'} leaves it"))
     if result is not None:
         facts.append(("status", f"{said['status'].upper()} for {said['model']}"))
-        facts += [("value", stands(part)) for part in result.comparisons.get(name, ())[:20]]
+        parts = [part for each in result.findings if each.id == name for part in result.reasons(each)]
+        facts += [("value", stands(part)) for part in parts[:20]]
         facts += [("change", each) for each in said["change"]]
     facts.append(("fix", said["fix"]))
     for label, text in facts:

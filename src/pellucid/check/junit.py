@@ -73,7 +73,7 @@ def _finding(result: CheckResult, suite: Element, finding: Finding) -> Element:
     else:
         tag = "failure" if finding.status == "fail" else "error"
         SubElement(case, tag, message=text, type=finding.status).text = _xml(f"that {finding.that}", lines=True)
-    facts = [stands(part) for part in result.comparisons.get(finding.id, ())[:50]]
+    facts = [stands(part) for part in result.reasons(finding)[:50]]
     if facts:
         SubElement(case, "system-out").text = _xml("\n".join(facts), lines=True)
     return case

@@ -65,7 +65,7 @@ def escaped(text: str) -> str:
 def _row(result: CheckResult, finding: Finding) -> str:
     mark = "🟰 known" if finding.id in result.known else _MARKS[finding.status]
     severity = "" if finding.severity == "error" else " (warning)"
-    parts = sorted(result.comparisons.get(finding.id, ()), key=lambda part: bool(part.holds))
+    parts = sorted(result.reasons(finding), key=lambda part: bool(part.holds))
     facts = [escaped(stands(part)) for part in parts[:2]] + ([f"and {len(parts) - 2} more"] if len(parts) > 2 else [])
     return f"| {mark}{severity} | {escaped(finding.id)} | {'<br>'.join(facts)} |\n"
 

@@ -121,6 +121,11 @@ class CheckResult:
         """Digest of the policy."""
         return self.policy.sha256
 
+    def reasons(self, finding: Finding) -> tuple[Comparison, ...]:
+        """What a finding rests on: of a requirement that is met, no alternative that does not hold."""
+        parts = self.comparisons.get(finding.id, ())
+        return tuple(p for p in parts if p.choice is None or p.holds) if finding.status == "pass" else parts
+
     def requirement(self, name: str) -> Requirement | None:
         """The requirement of that id; None for a finding that no requirement of the policy asked for."""
         return self.policy.by_id.get(name)

@@ -155,9 +155,9 @@ def _finding(result: CheckResult, finding: Finding) -> list[str]:
     lines = wrapped(f"{mark:<{_COLUMN}}{finding.id}{severity}", 0)
     if finding.status != "pass":
         lines += wrapped(f"that {finding.that}", _COLUMN)
-    parts = result.comparisons.get(finding.id, ())
+    parts = result.reasons(finding)
     told = [side for part in parts for side in (part.path, part.threshold)]
-    sentences = _sentences(parts)
+    sentences = _sentences(parts, "" if finding.status == "pass" else "or: ")
     sentences += [f"{path} = {shown(value)}" for path, value in finding.values.items() if not _told(path, told)]
     for sentence in sentences[:_MOST]:
         lines += wrapped(sentence, _COLUMN)
@@ -176,12 +176,12 @@ def _finding(result: CheckResult, finding: Finding) -> list[str]:
     return lines + (wrapped(f"→ {finding.fix}", _COLUMN) if finding.fix else [])
 
 
-def _sentences(parts: tuple[Comparison, ...]) -> list[str]:
-    """What has to hold first, then each choice with what one of is enough; what fails before what holds."""
+def _sentences(parts: tuple[Comparison, ...], either: str) -> list[str]:
+    """What has to hold first, then each choice, with what one of is enough; what fails before what holds."""
     found = [stands(part) for part in sorted(parts, key=lambda part: bool(part.holds)) if part.choice is None]
     for choice in dict.fromkeys(part.choice for part in parts if part.choice is not None):
         among = [part for part in parts if part.choice == choice]
-        found += [f"{'or: ' if len(among) > 1 else ''}{stands(part)}" for part in among]
+        found += [f"{either if len(among) > 1 else ''}{stands(part)}" for part in among]
     return found
 
 
