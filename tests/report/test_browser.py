@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.report.test_promise import CASES
 
 from pellucid.project.printing import browser, print_pdf
 from pellucid.report import render_html
@@ -75,6 +76,19 @@ def violations(html: str, folder: Path, *options: str) -> list[str]:
 @pytest.mark.parametrize(("lang", "options"), [("en", []), ("en", DARK), ("zh", []), ("en", ["--window-size=390,844"])])
 def test_axe_finds_no_barrier(sample: Make, tmp_path: Path, lang: str, options: list[str]) -> None:
     assert violations(render_html(sample(), lang), tmp_path, *options) == []
+
+
+@pytest.mark.slow
+def test_axe_finds_no_barrier_where_a_model_was_tuned_and_is_read_out(
+    sample: Make, make_evidence: Make, tmp_path: Path
+) -> None:
+    shape = {"adds": [-1.5, 0.25, 1.0], "scale": "linear", "at": [30, 54, 78], "edges": [18, 42, 66, 90]}
+    levels = {"adds": [-0.07, 0.09], "names": ["baker", "nurse"]}
+    readout = {"kind": "additive", "intercept": 0.03, "columns": {"age": shape, "job": levels}}
+    privacy = make_evidence("privacy", values=CASES["selection"])
+    explained = make_evidence("explanation", values={"readout": readout})
+    report = sample(evidence=(privacy, explained))
+    assert violations(render_html(report), tmp_path, "--window-size=390,844") == []
 
 
 @pytest.mark.slow

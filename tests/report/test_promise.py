@@ -91,8 +91,8 @@ def test_of_people_with_several_rows_the_page_says_how_many_and_what_a_step_draw
     assert facts["Rows of a person, at most"] == "3"
     assert facts["What a step draws"] == "rows, each on its own"
     (event,) = blocks(report)["privacy-events"]
-    assert event[1] == "0.022857", "the chance of a row, which the event holds only by what follows from it"
-    assert "1 with chance 0.243000, 2 with chance 0.027000, 3 with chance 0.001000" in event[-1]
+    assert event[2] == "0.022857", "the chance of a row, which the event holds only by what follows from it"
+    assert "1 with chance 0.243000, 2 with chance 0.027000, 3 with chance 0.001000" in event[1]
     said = dict(blocks(report)["privacy-guarantee"])["Sampling, as it was run"]
     assert "Of 3 rows of one person a step draws none with chance 0.729, one with chance 0.243" in said
     people = dict(blocks(sample(evidence=(make_evidence("privacy", values=CASES["people"]),)))["privacy-facts"])
@@ -102,10 +102,10 @@ def test_of_people_with_several_rows_the_page_says_how_many_and_what_a_step_draw
 def test_a_selection_shows_what_each_of_its_runs_composes_and_no_empty_cell(sample: Make, make_evidence: Make) -> None:
     report = sample(evidence=(make_evidence("privacy", values=CASES["selection"]),))
     first, training, score = blocks(report)["privacy-events"]
-    assert first[-1] == "the best of a random number of runs: 4 on average, logarithmic distribution"
-    assert training == ["in each run: poisson_gaussian", "0.05", "2.0", "30", "every row drawn alone"]
-    assert score[1:3] == ["everybody", "4.5"]
-    assert score[-1] == "the score of a run, by which the best was chosen"
+    assert first[1] == "the best of a random number of runs: 4 on average, logarithmic distribution"
+    assert training == ["in each run: poisson_gaussian", "every row drawn alone", "0.05", "2.0", "30"]
+    assert score[2:4] == ["everybody", "4.5"]
+    assert score[1] == "the score of a run, by which the best was chosen"
     assert "not measured" not in [cell for row in (first, training, score) for cell in row]
     chosen = dict(blocks(report)["privacy-tuning"])
     assert chosen["Runs to choose from, on average"] == "4"
@@ -127,7 +127,7 @@ def test_a_tuned_model_says_by_what_it_was_chosen_and_from_which_settings(sample
 def test_banded_steps_say_whose_turn_it_is(sample: Make, make_evidence: Make) -> None:
     report = sample(evidence=(make_evidence("privacy", values=CASES["banded"]),))
     (event,) = blocks(report)["privacy-events"]
-    assert event[-1] == "4 groups take turns; noise correlated over 4 steps"
+    assert event[1] == "4 groups take turns; noise correlated over 4 steps"
 
 
 def test_without_a_number_or_with_an_unknown_event_the_words_are_not_measured(
@@ -158,7 +158,7 @@ def test_a_value_of_another_form_is_refused(sample: Make, make_evidence: Make, c
 def test_an_event_whose_numbers_are_none_is_shown_and_not_read(sample: Make, make_evidence: Make) -> None:
     odd = {**SCORE, "noise_multiplier": "much"}
     report = sample(evidence=(make_evidence("privacy", values={"events": [odd], "tuning": TUNING}),))
-    assert blocks(report)["privacy-events"] == [["gaussian", "everybody", "much", "1", "not known"]]
+    assert blocks(report)["privacy-events"] == [["gaussian", "not known", "everybody", "much", "1"]]
 
 
 def test_the_odometer_of_a_stopped_run_is_no_claim(sample: Make, make_evidence: Make) -> None:

@@ -58,7 +58,7 @@ def swarm(reader: Reader) -> list[Block]:
     chart = Swarm(
         "swarm",
         say("How far each column moves people's answers"),
-        say("attribution, in {unit}", unit=Scale(reader).unit()),
+        say("attribution ({unit})", unit=Scale(reader).unit()),
         edges,
         tuple(row for _, row in sorted(rows, key=lambda item: -item[0])),
     )

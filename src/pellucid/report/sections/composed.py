@@ -46,7 +46,7 @@ def composed(privacy: Reader) -> tuple[Table, ...]:
     rows = tuple(_rows(privacy.readers("events"), privacy, reads))
     if not rows:
         return ()
-    columns = (say("Event"), say("Sample rate"), say("Noise multiplier"), say("Count"), say("Reads as"))
+    columns = (say("Event"), say("Reads as"), say("Sample rate"), say("Noise multiplier"), say("Count"))
     return (Table("privacy-events", say("What the accountant composed"), columns, rows),)
 
 
@@ -109,7 +109,7 @@ def _rows(
         rate, noise = _rate(event, privacy), _digits(event, "noise_multiplier")
         if kind == "repeat_and_select":
             noise = DASH
-        yield name, rate, noise, event.exact("count"), text(reads(event, privacy))
+        yield name, text(reads(event, privacy)), rate, noise, event.exact("count")
         if kind == "repeat_and_select":
             yield from _rows(event.readers("events"), privacy, reads, inner=True)
 

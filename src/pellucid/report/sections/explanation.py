@@ -107,7 +107,7 @@ def _attribution(attribution: Reader, errors: Reader, scale: Scale) -> Figure:
         value = measured.value
         bars.append(Bar(plain(name), value, *(() if error is None else (value - 1.96 * error, value + 1.96 * error))))
         rows.append((text(name), attribution.bare(name, places=4), errors.upper(_ERROR, name)))
-    axis = say("mean size of the attribution, in {unit}", unit=scale.unit())
+    axis = say("mean size of the attribution ({unit})", unit=scale.unit())
     chart = Bars("attribution", say("Attribution of each column"), axis, tuple(bars))
     columns = (say("Column"), say("Attribution"), say("Standard error"))
     return Figure(chart, Table("attribution", say("Attribution by column"), columns, tuple(rows)))
