@@ -26,6 +26,8 @@ from pellucid import cli, errors
         (("role", "list", "extra"), 'there is no place for "extra"'),
         (("seal", "applicants", "x.csv"), "--schema"),
         (("report", "m", "--tier", "publc"), 'did you mean "public"?'),
+        (("report", "m", "--tier", "board"), "--tier public, auditor or steward"),
+        (("report", "m", "--lang", "de"), '--lang: there is no "de"'),
         (("log", "show", "three"), "INDEX"),
         (("budget",), "NAME"),
         (("budget", "a", "b"), "set NAME"),

@@ -83,6 +83,19 @@ def test_a_reader_signs_nothing_and_is_told(trained: Place) -> None:
     assert cards(trained) == []
 
 
+def test_words_about_a_model_that_there_is_not_are_left_out_with_a_word(trained: Place) -> None:
+    file = trained.root / card.FILE
+    before = file.read_text(encoding="utf-8")
+    try:
+        file.write_text(WORDS.replace('"tiny"', '"tinny"'), encoding="utf-8")
+        made = publish.report(trained.open(), "tiny", out=trained.root / "out")
+        assert made.notice == (
+            'model.toml is about "tinny", and there is no such model; did you mean "tiny"? Its words are left out'
+        )
+    finally:
+        file.write_text(before, encoding="utf-8")
+
+
 def test_words_about_another_model_are_not_of_this_one(tmp_path: Path) -> None:
     (tmp_path / card.FILE).write_text(WORDS, encoding="utf-8")
     assert card.find(tmp_path, "other@1") is None

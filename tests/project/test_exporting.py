@@ -22,7 +22,7 @@ from tests.project.conftest import PASSPHRASE, Place
 
 from pellucid import bundle as bundles
 from pellucid.cli import run
-from pellucid.errors import BadFile, Tampered
+from pellucid.errors import BadFile, MissingExtra, Tampered
 from pellucid.evidence import Estimate, Evidence, Subject
 from pellucid.project import exporting, publish
 from pellucid.report.exports import Statements, cyclonedx, huggingface, tracked
@@ -189,6 +189,12 @@ def test_mlflow_gets_run_metrics_report_and_bundle(
     assert names == {"report.html", "report.json", "bundle.json"}
     kept = Path(client.download_artifacts(run_id, "bundle.json", str(tmp_path)))
     assert bundles.verify(bundles.read(kept), [trained.open().owner]).subject == said.subject
+
+
+def test_a_store_that_the_client_alone_cannot_open_is_a_missing_extra(trained: Place, tmp_path: Path) -> None:
+    with pytest.raises(MissingExtra, match="for this address") as error:
+        exported(trained, tmp_path, "mlflow", tracking_uri=f"sqlite:///{tmp_path / 'runs.db'}")
+    assert "pip install mlflow" in str(error.value.fix)
 
 
 def test_mlflow_without_an_address_is_an_error_of_use(trained: Place, tmp_path: Path, monkeypatch: Any) -> None:

@@ -73,13 +73,16 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing and leaving."""
-        hint = ""
+        hint, fix = "", f"{self.prog} --help"
         if "invalid choice: " in message:
             wrong = message.split("invalid choice: ", 1)[1].split("'")[1]
-            known = [name for action in self._actions if action.choices for name in action.choices]
-            hint = nearest(wrong, map(str, known))
-            message = f'there is no "{wrong}"'
-        raise Invalid(f"{message}{hint}", fix=f"{self.prog} --help")
+            name = message.removeprefix("argument ").partition(": ")[0]
+            option = [a for a in self._actions if a.choices and name in a.option_strings]
+            known = [str(choice) for action in option or self._actions for choice in action.choices or ()]
+            hint = nearest(wrong, known)
+            message = f'{name}: there is no "{wrong}"' if option else f'there is no "{wrong}"'
+            fix = f"{name} {', '.join(known[:-1])} or {known[-1]}" if option else fix
+        raise Invalid(f"{message}{hint}", fix=fix)
 
 
 def common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

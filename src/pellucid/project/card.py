@@ -10,7 +10,7 @@ the EU AI Act leaves to people.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -208,7 +208,8 @@ def publish(project: Project, subject: Subject) -> str | None:
     """Sign the words about a model if they are not the ones that were signed last.
 
     Returns:
-        What whoever makes the report should know, or None: the words changed, and this role signs no evidence.
+        What whoever makes the report should know, or None: the words changed and this role signs no evidence, or they
+        are about a model that there is not.
 
     Raises:
         BadFile: The file is not of its form.
@@ -217,7 +218,9 @@ def publish(project: Project, subject: Subject) -> str | None:
     from pellucid.project.model import models
 
     card = find(project.layout.root, subject.name)
-    if card is None or not card.parts:
+    if card is None:
+        return _about_nobody(project.layout.root / FILE, models(project))
+    if not card.parts:
         return None
     signed = [item for item in models(project)[subject.name] if item.kind == "card"]
     if signed and signed[-1].values["file"]["sha256"] == card.sha256:
@@ -226,6 +229,17 @@ def publish(project: Project, subject: Subject) -> str | None:
         return f"{card.name} was changed since it was signed, and {project.acting} signs no evidence: it is left out"
     project.publish([card.evidence(subject)])
     return None
+
+
+def _about_nobody(path: Path, known: Iterable[str]) -> str | None:
+    """A notice if the words in a file are about a model that there is not, which a slip of the pen makes them."""
+    card = Card.read(path) if path.is_file() else None
+    labels = list(known)
+    if card is None or not card.model or any(card.about(label) for label in labels):
+        return None
+    hint = nearest(card.model, {name for label in labels for name in (label, label.rpartition("@")[0])})
+    rest = f"{hint} Its words are left out" if hint else "; its words are left out"
+    return f'{card.name} is about "{card.model}", and there is no such model{rest}'
 
 
 def _words(value: Any, where: str) -> str:

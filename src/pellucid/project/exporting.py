@@ -161,6 +161,12 @@ def _log(statements: Statements, published: Published, uri: str | None) -> str:
         for path in (published.html, published.json, published.bundle):
             client.log_artifact(run, str(path))
         client.set_terminated(run)
+    except ImportError as error:  # a store of its own, such as sqlite:, needs more than its client brings
+        raise MissingExtra(
+            f"MLflow needs {error.name or 'more'} for this address",
+            where=uri,
+            fix="pip install mlflow, or log to a server, such as http://localhost:5000",
+        ) from error
     except (MlflowException, OSError) as error:
         raise BadFile("MLflow did not take the run", where=uri, fix=str(error).partition("\n")[0][:300]) from error
     return run
