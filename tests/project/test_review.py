@@ -82,6 +82,12 @@ def test_a_check_that_requires_a_review_passes_only_after_approval_and_a_later_r
     assert bundle.subject.name == "tiny@1"
 
 
+def test_a_report_in_the_folder_of_the_model_s_name_is_found_too(reported: Place) -> None:
+    (reported.root / "reports" / "tiny@1").rename(reported.root / "reports" / "tiny")
+    made = review(reported.open("kim"), "tiny", verdict="approve", note="fine")
+    assert made.read["name"] == "report.html"
+
+
 def test_a_review_says_who_in_which_role_what_was_read_and_why(reported: Place) -> None:
     made = review(reported.open("kim"), "tiny@1", verdict="approve", note=" fine ", reasons=["calibrated", "small"])
     (evidence,) = said(reported)

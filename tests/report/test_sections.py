@@ -72,7 +72,7 @@ def test_an_absent_value_in_evidence_that_is_there_is_not_measured(sample: Make)
     rows = {
         row[0].text: [c.text for c in row] for row in table(section(sample(), "subgroups"), "groups-ethnicity").rows
     }
-    assert rows["Black"][5] == "not measured"
+    assert rows["Black"][5] == "too few people"  # of one class: it was looked at, and is not told
     assert "0.000" not in rows["Black"]
     assert rows["Other"][1:] == ["suppressed"] * 6
 
@@ -348,3 +348,14 @@ def test_each_review_is_a_row_that_says_who_judged_what_they_read_and_why(sample
     assert {first[4], second[4]} == {"2026-11-29T13:00:00Z"}
     assert "A rejection counts until the person who rejected approves" in prose(part)
     assert facts(part, "others-review") == {"seen": "twice"}  # a field added later is never left out in silence
+
+
+def test_a_rule_over_a_bin_without_an_end_is_a_comparison(sample: Make, make_evidence: Make) -> None:
+    rules = [
+        {"if": "age not in [-inf, 25) and job in [65, inf)", "log_odds": 1.5, "share": 0.4},
+        {"if": "age in [-inf, 25) and age not in [-2.5, inf) and job in [25, 35)", "log_odds": -1.5, "share": 0.6},
+    ]
+    surrogate = {"kind": "tree", "faithful": True, "rules": rules}
+    part = section(sample(evidence=(make_evidence("explanation", values={"surrogate": surrogate}),)), "explanations")
+    said = [row[0].text for row in table(part, "surrogate-rules").rows]
+    assert said == ["age >= 25 and job >= 65", "age < 25 and age < -2.5 and job in [25, 35)"]

@@ -174,11 +174,12 @@ def _words(what: str, text: str) -> str:
 
 
 def _newest(project: Project, label: str) -> Path:
-    """The report of a model in the project's own folder."""
-    folder = project.layout.root / "reports" / label
-    for path in (folder / "report.html", folder / "bundle.json"):
-        if path.is_file():
-            return path
+    """The report of a model in the project's own folder: of the version, or where only the name was given to one."""
+    reports = project.layout.root / "reports"
+    for name in (label, label.rpartition("@")[0]):
+        for path in (reports / name / "report.html", reports / name / "bundle.json"):
+            if path.is_file():
+                return path
     raise Misuse(
         "a judgement says what it is based on, and there is no report of this model",
         where=label,

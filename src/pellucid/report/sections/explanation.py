@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from pellucid.report.blocks import Block, Cell, Figure, Prose, Section, Table, text
@@ -34,6 +35,13 @@ _METHOD: Final = {
 }
 _IMPORTANCE: Final = {"permutation, drop in AUC": say("shuffling the column among people, drop in AUC")}
 _MIDPOINT: Final = {"encoded midpoint: zeros": say("the middle of every declared range, and no category")}
+_END: Final = r"([-+.\de]+)"
+_HALF_OPEN: Final = (
+    (re.compile(rf"not in \[-inf, {_END}\)"), r">= \1"),
+    (re.compile(rf"in \[-inf, {_END}\)"), r"< \1"),
+    (re.compile(rf"not in \[{_END}, inf\)"), r"< \1"),
+    (re.compile(rf"in \[{_END}, inf\)"), r">= \1"),
+)
 
 
 def explanation(report: ReportInput) -> Section:
@@ -149,7 +157,8 @@ def _surrogate(reader: Reader) -> list[Block]:
         words = say("A shallow model of the model must not be read in its place.")
     blocks: list[Block] = [Prose(words, tone="" if trusted else "open"), facts]
     rules = tuple(
-        (rule.words("if"), rule.exact("log_odds"), rule.exact("share")) for rule in surrogate.readers("rules")
+        (_half_open(rule.words("if")), rule.exact("log_odds"), rule.exact("share"))
+        for rule in surrogate.readers("rules")
     )
     if rules:
         columns = (say("If"), say("Log-odds"), say("Share of people"))
@@ -178,3 +187,11 @@ def _reads(found: Measure) -> Cell:
     if found.low is None or found.high is None:
         return text(say("no interval"), "open")
     return text(say("not told apart from 0")) if found.low <= 0 <= found.high else text(say("matters"))
+
+
+def _half_open(rule: Cell) -> Cell:
+    """A rule whose bins without a lower or upper end are written as one comparison: ``age < 25``."""
+    words: str = rule.text
+    for pattern, sign in _HALF_OPEN:
+        words = pattern.sub(sign, words)
+    return rule if words == rule.text else text(words)

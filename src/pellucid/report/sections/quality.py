@@ -24,6 +24,7 @@ _RATES: Final = (
     ("auc", say("AUC")),
     ("accuracy", say("Accuracy")),
 )
+_OF_A_CLASS: Final = frozenset({"true_positive_rate", "false_positive_rate", "auc"})
 
 
 def performance(report: ReportInput) -> Section:
@@ -189,7 +190,9 @@ def _column(name: str, column: Reader) -> list[Block]:
         ),
     )
     groups = sorted(column.readers("groups"), key=lambda group: str(group.get("group")))
-    rows = [(group.words("group"), group.exact("n"), *(group.estimate(rate) for rate, _ in _RATES)) for group in groups]
+    rows = [
+        (group.words("group"), group.exact("n"), *(_estimate(group, rate) for rate, _ in _RATES)) for group in groups
+    ]
     suppressed = column.texts("suppressed") or ()
     rows += [
         (text(group), *(text(say("suppressed"), "open") for _ in range(1 + len(_RATES))))
@@ -205,6 +208,13 @@ def _column(name: str, column: Reader) -> list[Block]:
     if not panels:
         return [gaps, table]
     return [Figure(Dots(f"groups-{key}", say("Groups by {column}", column=shown), panels), table, beside=gaps)]
+
+
+def _estimate(group: Reader, rate: str) -> Cell:
+    """A rate of a group; one of people of a single class is left out where those are too few to be told."""
+    if rate in _OF_A_CLASS and group.get(rate) is None and group.get("n") is not None:
+        return text(say("too few people"), "open")
+    return group.estimate(rate)
 
 
 def calibration(report: ReportInput) -> Section:
