@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from pellucid.errors import BadPlan
 from pellucid.evidence import canonical
-from pellucid.privacy import Plan, accounting
+from pellucid.privacy import BoostPlan, Plan, Statistic, accounting
 from pellucid.privacy.adaptive import adaptive_split
 from pellucid.privacy.choices import CLIPPINGS
 from pellucid.privacy.parsing import parse_events
+from pellucid.privacy.statistics import StatisticsPlan
 
 PUBLIC = {"delta": 1e-5, "units": 32_000, "test": 0.3, "batch": 512, "epochs": 20, "clip": 1.0}
 GOOD = {**PUBLIC, "epsilon": 3.0, "noise_multiplier": 1.25}
@@ -267,6 +268,31 @@ def test_calibrate_claims_what_the_accountant_finds_and_no_more_than_asked():
     less = {**PUBLIC, "epochs": 2, "noise_multiplier": plan.noise_multiplier - 3e-4}
     assert Plan.of(**less).epsilon > 1.0
     assert plan == Plan.of(**{**PUBLIC, "epochs": 2, "noise_multiplier": plan.noise_multiplier})
+
+
+@pytest.mark.parametrize("epsilon", [0.5000005, 1.4e-6, 1.0000009, 2.7182818284])
+def test_an_epsilon_between_two_millionths_is_not_exceeded_by_the_claim(epsilon):
+    asked = {"epsilon": epsilon, "delta": 1e-5, "units": 3000, "test": 0.3}
+    plans = [
+        Plan.calibrate(**asked, batch=300, epochs=1, clip=1.0),
+        BoostPlan.calibrate(**asked, columns=3, rounds=2),
+        StatisticsPlan.calibrate(**asked, statistics=[Statistic(kind="count")], part="training"),
+    ]
+    for plan in plans:
+        assert 0 < plan.epsilon <= epsilon
+
+
+@pytest.mark.parametrize("epsilon", [1e-300, 9.9e-7])
+def test_an_epsilon_below_a_millionth_is_refused_since_no_claim_is_so_small(epsilon):
+    asked = {"epsilon": epsilon, "delta": 1e-5, "units": 3000, "test": 0.3}
+    for calibrate in (
+        lambda: Plan.calibrate(**asked, batch=300, epochs=1, clip=1.0),
+        lambda: BoostPlan.calibrate(**asked, columns=3, rounds=2),
+        lambda: StatisticsPlan.calibrate(**asked, statistics=[Statistic(kind="count")], part="training"),
+    ):
+        with pytest.raises(BadPlan, match="whole number of millionths") as caught:
+            calibrate()
+        assert caught.value.where == "epsilon"
 
 
 def test_no_noise_is_enough_for_the_impossible():

@@ -31,7 +31,7 @@ from pellucid.privacy.accountants import (
 )
 from pellucid.privacy.calibration import gaussian_limit_noise, least_noise
 from pellucid.privacy.capabilities import ACCOUNTANTS, CAPABLE, Accountant, Adjacency, can, check_adjacency
-from pellucid.privacy.events import AnyEvent, Event, as_composed, round_epsilon_up
+from pellucid.privacy.events import AnyEvent, Event, as_composed, round_epsilon_down, round_epsilon_up
 from pellucid.privacy.parsing import parse_events
 
 __all__ = [
@@ -348,9 +348,15 @@ def _is_number(value: Any) -> bool:
 
 
 def _target(epsilon: Any) -> float:
+    """The most that may be found, so that what is then claimed, in millionths and rounded up, is not above it."""
     if not _is_number(epsilon) or not 0 < epsilon <= MAX_EPSILON:
         raise Unverified(f"epsilon must be above 0 and at most {MAX_EPSILON:g}", where="epsilon")
-    return float(epsilon)
+    claimable = round_epsilon_down(epsilon)
+    if claimable == 0:
+        raise Unverified(
+            "a claim is a whole number of millionths, and this is below one", where="epsilon", fix="1e-06 or more"
+        )
+    return claimable
 
 
 def _round_delta_up(delta: float) -> float:
