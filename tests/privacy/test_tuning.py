@@ -96,9 +96,13 @@ def test_an_epsilon_that_cannot_be_meant_is_refused(epsilon) -> None:
         TuningPlan.calibrate(SMALL, epsilon=epsilon, trials=10, score_noise=None)
 
 
-def test_a_score_that_costs_more_than_all_is_refused() -> None:
-    with pytest.raises(BadPlan):
+def test_a_score_that_costs_more_than_all_is_refused_and_the_remedy_is_not_of_the_training() -> None:
+    with pytest.raises(BadPlan, match="with 10 trials") as caught:
         TuningPlan.calibrate(SMALL, epsilon=0.1, trials=10, score_noise=1.0)
+    assert caught.value.fix == "a score_noise above 1, fewer trials or a larger epsilon"
+    with pytest.raises(BadPlan) as caught:
+        TuningPlan.calibrate(SMALL, epsilon=0.001, trials=900, distribution="poisson", score_noise=None)
+    assert caught.value.fix == "fewer trials or a larger epsilon"
 
 
 @pytest.mark.parametrize(

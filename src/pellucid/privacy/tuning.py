@@ -140,6 +140,13 @@ class TuningPlan:
             trial = replace(trial, epsilon=accounting.epsilon(trial.events, trial.delta))
         except Unverified as error:
             raise BadPlan(error.what, where="epsilon", fix=error.fix) from None
+        except BadPlan as error:  # with all noise there is, a trial costs what its score does
+            scored = "" if score_noise is None else f"a score_noise above {score_noise:g}, "
+            raise BadPlan(
+                f"{error.what} with {trials:g} trials",
+                where=error.where,
+                fix=f"{scored}fewer trials or a larger epsilon",
+            ) from None
         return cls.of(trial, trials=trials, distribution=distribution, score_noise=score_noise)
 
     @property
