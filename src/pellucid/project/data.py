@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from pellucid.access import Decision, Resource, readers, require
 from pellucid.errors import BadFile, Denied, Misuse, NotAdopted, PellucidError, Tampered
 from pellucid.keys import identity_name
-from pellucid.log.entries import Entry
+from pellucid.log.entries import Entry, seal_record
 from pellucid.privacy import Ledger, order_for
 from pellucid.project.people import role_key, schema_key
-from pellucid.project.project import Project, unknown
-from pellucid.schema import Schema
+from pellucid.project.project import Project, tell, unknown
+from pellucid.schema import Budget, Schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,13 +113,32 @@ def seal(
             role_keys={role: project.membership.role_key(role) for role in roles},
             signer=project.identity.signing,
         )
-        project.record("seal", dataset=name, version=version, manifest_sha256=sha256, schema_sha256=parsed.digest)
+        records: list[tuple[str, dict[str, Any]]] = [
+            ("seal", {"dataset": name, "version": version, "manifest_sha256": sha256, "schema_sha256": parsed.digest})
+        ]
         if origins:
             made_of = [{"dataset": origin.name, "version": origin.version} for origin in origins]
-            project.record("lineage", dataset=name, version=version, parents=made_of)
-    if parsed.budget is not None and ledger(project, name).budget is None:
-        _record_budget(project, name, parsed.budget.epsilon, parsed.budget.delta)
+            records.append(("lineage", {"dataset": name, "version": version, "parents": made_of}))
+        with project.writing() as writer:  # in one: of a version that anybody can use, it is known what it is made of
+            for kind, fields in records:
+                writer.append(seal_record(kind, fields, project.identity.signing, project.moment()))
+    if parsed.budget is not None:
+        _declared(project, name, parsed.budget)
     return f"{name}@{version}"
+
+
+def _declared(project: Project, name: str, declared: Budget) -> None:
+    """The budget that the schema declares holds from the first sealing on; a later one changes nothing, and is told."""
+    budget = ledger(project, name).budget
+    if budget is None:
+        order = order_for(declared.epsilon, declared.delta)
+        project.record("budget", dataset=name, epsilon=declared.epsilon, delta=declared.delta, order=order)
+    elif (budget.epsilon, budget.delta) != (declared.epsilon, declared.delta):
+        tell(
+            f"the schema declares a budget of {declared.epsilon:g} at delta {declared.delta:g}; in force stays"
+            f" {budget.epsilon:g} at delta {budget.delta:g}\n"
+            f"  next: pellucid budget set {name} --epsilon E --delta D changes it"
+        )
 
 
 @contextmanager
@@ -312,11 +331,6 @@ def ledger(project: Project, name: str) -> Ledger:
     if plain not in known:
         raise unknown("data set", name, known, "pellucid data list shows what is sealed")
     return Ledger.fold(project.counted(), plain)
-
-
-def _record_budget(project: Project, name: str, epsilon: float, delta: float) -> None:
-    order = order_for(epsilon, delta)
-    project.record("budget", dataset=name, epsilon=epsilon, delta=delta, order=order)
 
 
 def verify_files(project: Project) -> list[tuple[str, PellucidError | None]]:
