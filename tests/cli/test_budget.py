@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 from pathlib import Path
@@ -155,7 +156,7 @@ def test_the_ledger_is_drawn_as_one_file_that_stands_alone(pellucid: Any, fresh:
     assert pellucid("budget", "applicants", "-o", path, *as_ana(fresh)).code == 0
     root = ElementTree.parse(path).getroot()  # noqa: S314  # our own file
     text = " ".join(root.itertext())
-    for part in ("Privacy budget of applicants", "budget ε", "1 plans registered"):
+    for part in ("Privacy budget of applicants", "budget ε", "1 plan registered"):
         assert part in text
     assert "href" not in path.read_text(encoding="utf-8")
     assert pellucid("budget", "applicants", "-o", fresh.files / "budget.png", *as_ana(fresh)).code == 2
@@ -193,3 +194,78 @@ def test_data_made_of_other_data_shares_its_budget(pellucid: Any, fresh: Any) ->
     words = ("--recipe", recipe, "--purpose", PURPOSE, "--as", "olivia", "--project", fresh.root)
     assert pellucid("budget", "register", "half", *words).code == 0
     assert "(half)" in shown(pellucid, fresh)
+
+
+@pytest.mark.parametrize("verb", ["train", "tune"])
+def test_a_run_killed_before_its_first_checkpoint_is_given_up_and_not_resumed(
+    pellucid: Any, fresh: Any, verb: str
+) -> None:
+    begun(fresh, checkpoint=False, dies=True)
+    resumed = pellucid(verb, "late", "--resume", *as_ana(fresh))
+    assert resumed.code == 2
+    assert "notice" not in resumed.err, "it is what was asked about"
+    assert "late@1: this run was killed before its first checkpoint, so that nothing can go on" in resumed.err
+    given_up = pellucid("train", "late", "--abandon", *as_ana(fresh))
+    assert (given_up.code, given_up.err) == (0, "")
+    assert "late@1 is settled as abandoned: its whole plan stays spent" in given_up.out
+    assert status(pellucid, fresh) == "abandoned"
+    (line,) = (line for line in shown(pellucid, fresh).splitlines() if line.startswith("late@1"))
+    assert " - of " in line, "nobody knows how many steps it took"
+    assert "abandoned: nobody knows what it took" in shown(pellucid, fresh)
+    again = pellucid("train", "late", "--abandon", *as_ana(fresh))
+    assert (again.code, "no run waits" in again.err) == (2, True)
+
+
+def test_nothing_that_was_spent_looks_like_nothing_and_what_is_left_is_there(pellucid: Any, fresh: Any) -> None:
+    words = ("--purpose", PURPOSE, "--epsilon", "1e-6", *as_ana(fresh))
+    assert pellucid("data", "release", "applicants", "count", *words).code == 0
+    out = shown(pellucid, fresh)
+    (line,) = (line for line in out.splitlines() if line.startswith("applicants-statistics@1"))
+    assert line.split()[1] == "0.0001"
+    document = pellucid("budget", "applicants", "--project", fresh.root, "--json").json
+    told = dict(zip(*[iter(out.splitlines()[1].split())] * 2, strict=True))
+    assert document["spent"] <= float(told["spent"]) < document["spent"] + 1e-4
+    assert document["left"] - 1e-4 < float(told["left"]) <= document["left"]
+
+
+def test_a_claim_below_a_millionth_is_refused_and_nothing_is_reserved(pellucid: Any, fresh: Any) -> None:
+    before = shown(pellucid, fresh)
+    words = ("--purpose", PURPOSE, "--epsilon", "1e-300", *as_ana(fresh))
+    ran = pellucid("data", "release", "applicants", "count", *words)
+    assert (ran.code, "whole number of millionths" in ran.err) == (2, True)
+    assert shown(pellucid, fresh) == before
+
+
+def test_a_purpose_budget_that_came_late_says_that_it_holds_one_plan_only(pellucid: Any, fresh: Any) -> None:
+    words = ("set", "applicants", "--purpose", PURPOSE, "--delta", "1e-5", "--project", fresh.root, "--as", "sam")
+    large = pellucid("budget", *words, "--epsilon", "7.5")
+    assert (large.code, "holds what is fixed beforehand" in large.err) == (0, False)
+    document = pellucid("budget", "applicants", "--project", fresh.root, "--json").json
+    assert document["spent"] > 1, "so that the order is fixed"
+    other = "fairness audit"
+    small = pellucid("budget", *("fairness audit" if word == PURPOSE else word for word in words), "--epsilon", "0.5")
+    assert (small.code, "holds what is fixed beforehand" in small.err) == (0, True), (small, other)
+
+
+def test_the_picture_shows_the_budget_of_the_time() -> None:
+    from pellucid.report.timeline import Moment, timeline
+
+    def moment(minute: int, budget: float | None) -> Moment:
+        return Moment(f"2026-03-01T10:{minute:02}:00Z", 0.5, 1.0, "something", budget)
+
+    def heights(*moments: Moment, now: float = 2.0) -> list[float]:
+        root = ElementTree.fromstring(timeline("d", now, 1e-5, moments))  # noqa: S314  # our own text
+        (cap,) = (path.get("d", "") for path in root.iter() if path.get("class") == "cap")
+        return [float(height) for height in re.findall(r"(?:^M[\d.]+ |V)([\d.]+)", cap)]
+
+    first, second, third = heights(moment(0, 2.0), moment(1, 4.0), moment(2, 2.0))
+    assert second < first == third, "higher is nearer to the upper edge"
+    assert len(heights()) == 1
+    assert len(heights(moment(0, None), moment(1, 2.0))) == 1
+    far = heights(moment(0, 1e9), moment(1, 2.0))
+    assert far[0] < far[1] < 200, "a budget that was far higher once does not flatten the rest"
+    text = timeline("d", 2.0, 1e-5, [moment(0, 2.0), moment(9, 2.0)])
+    assert "2026-03-01 10:00 UTC" in text
+    assert "2026-03-01 10:09 UTC" in text
+    later = [moment(0, 2.0), Moment("2026-04-01T10:00:00Z", 0.5, 1.0, "something", 2.0)]
+    assert "UTC" not in timeline("d", 2.0, 1e-5, later)

@@ -252,7 +252,12 @@ def test_the_refusal_says_spent_asked_left_and_what_would_fit():
     ledger = Log().budget(1.0).reserve("a", BIG).settle("a", "complete", BIG.steps).reserve("b", SMALL).ledger()
     with pytest.raises(BudgetExceeded) as caught:
         ledger.admit(BIG)
-    for part in (f"{ledger.spent} spent", f"{ledger.reserved} reserved", f"{ledger.left} is left of 1.0", "asks for"):
+    for part in (
+        f"{ledger.spent} spent",
+        f"{ledger.reserved} reserved",
+        f"{ledger.left} is left of 1.0",
+        "adds epsilon",
+    ):
         assert part in caught.value.what
     assert caught.value.where == "applicants"
 
@@ -275,7 +280,7 @@ def test_what_is_said_to_fit_does_fit():
 
 def test_a_plan_of_which_not_one_step_fits_is_told_so():
     ledger = Log().budget(BIG.epsilon).reserve("a", BIG).ledger()
-    with pytest.raises(BudgetExceeded, match="asks for") as caught:
+    with pytest.raises(BudgetExceeded, match="adds epsilon") as caught:
         ledger.admit(SMALL)
     assert "not one step" in caught.value.fix
 
@@ -607,7 +612,7 @@ def test_a_purpose_with_a_budget_has_a_ledger_of_its_own_within_the_whole():
     assert marketing.budget.epsilon == 0.5
     assert marketing.reserved == SMALL.epsilon
     assert [ledger.purpose for ledger in ledgers_of(book.entries, "applicants", "credit scoring")] == [None]
-    with pytest.raises(BudgetExceeded, match="asks for") as caught:
+    with pytest.raises(BudgetExceeded, match="adds epsilon") as caught:
         marketing.admit(BIG, "marketing")
     assert caught.value.where == 'applicants, purpose "marketing"'
     whole.admit(BIG, "marketing")

@@ -54,7 +54,7 @@ def test_what_it_would_cost_is_what_it_then_costs():
 def test_what_would_be_refused_is_told_with_what_would_fit():
     (told,) = forecast([ledger(1.0, BIG)], BIG, "x")
     assert (told.runs, told.left) == (0, ledger(1.0, BIG).left)
-    assert "asks for epsilon" in told.refused
+    assert "the plan adds epsilon" in told.refused
     assert "of it fits any more" in told.refused
     (none,) = forecast([Ledger("applicants", None)], BIG, "x")
     assert (none.budget, none.runs, none.cost, none.left) == (None, 0, None, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Set
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,7 @@ _ACTS: Final = {
     "stop": set[str](),
 }
 _NEEDS: Final = {"set": ("epsilon", "delta"), "plan": ("recipe",), "register": ("recipe",)}
+_PLACES: Final = Decimal("0.0001")
 _SHOWN: Final = {name: f"--{name}" for name in ("out", "epsilon", "delta", "purpose", "recipe")}
 
 
@@ -113,8 +115,8 @@ def _plan(project: Project, options: argparse.Namespace) -> None:
         elif one.registered:
             say(f"{one.name}: registered, and so paid for already")
         else:
-            runs = "one such run is left" if one.runs == 1 else f"{one.runs} such runs are left"
-            say(f"{one.name}: adds {one.cost:.4f}, leaves {one.left:.4f} of {one.budget:g}; {runs}")
+            cost, left = one.cost or 0.0, one.left or 0.0  # known, since it would be admitted
+            say(f"{one.name}: adds {_up(cost)}, leaves {_down(left)} of {one.budget:g}; {_runs(one.runs)}")
 
 
 def _register(project: Project, options: argparse.Namespace) -> None:
@@ -127,7 +129,8 @@ def _register(project: Project, options: argparse.Namespace) -> None:
     if options.json:
         _show(project, options)
         return
-    say(f"{len(made)} plans are registered as {registration}, and reserved; train by the very same recipes")
+    plans = "1 plan is" if len(made) == 1 else f"{len(made)} plans are"
+    say(f"{plans} registered as {registration}, and reserved; train by the very same recipes")
     _show(project, options)
 
 
@@ -143,12 +146,14 @@ def _stop(project: Project, options: argparse.Namespace) -> None:
 
 
 def _show(project: Project, options: argparse.Namespace) -> None:
+    from pellucid.console import note
     from pellucid.project import budgets
     from pellucid.project.reservations import abandoned, interrupted
 
     whole, *purposes = budgets.ledgers(project, options.words[-1])
     if options.out is not None:
         budgets.draw(project, whole, options.out)
+        note(f"picture {options.out}")
     document = {**whole.document(), "purposes": [{"purpose": p.purpose, **p.document()} for p in purposes]}
     if options.json:
         print_json(document)
@@ -168,22 +173,20 @@ def _tell(document: dict[str, Any], dead: Set[str], options: argparse.Namespace)
     say(
         f"{document['dataset']}: epsilon {document['epsilon']:g} at delta {document['delta']:g} for everything together"
     )
-    say(f"  spent {document['spent']:.4f}   reserved {document['reserved']:.4f}   left {document['left']:.4f}")
+    say(f"  {_totals(document)}")
     if document["alert"] is not None:
-        say(f"  {document['alert']:.0%} of it is spent or reserved")
+        say(f"  {document['alert']:.0%} or more of it is spent or reserved")
     for part in document["purposes"]:
-        say(
-            f'  of this for "{part["purpose"]}", of {part["epsilon"]:g}:'
-            f" spent {part['spent']:.4f}   reserved {part['reserved']:.4f}   left {part['left']:.4f}"
-        )
+        say(f'  of this for "{part["purpose"]}", of {part["epsilon"]:g}: {_totals(part)}')
     runs = document["runs"]
     if runs:
         rows = [
             (
                 str(run["run"]) if run["dataset"] == document["dataset"] else f"{run['run']} ({run['dataset']})",
-                f"{run['epsilon']:.4f}",
+                _up(run["epsilon"]),
                 f"{run['delta']:g}",
-                f"{'-' if run['steps'] is None else run['steps']} of {run['steps_planned']}",
+                f"{'-' if run['steps'] is None or run['status'] == 'abandoned' else run['steps']} of"
+                f" {run['steps_planned']}",
                 "interrupted" if run["reservation"] in dead else str(run["status"]),
             )
             for run in runs
@@ -192,3 +195,27 @@ def _tell(document: dict[str, Any], dead: Set[str], options: argparse.Namespace)
         say("spent is what all runs cost together (docs/budget.md), not the sum")
         if dead & {run["reservation"] for run in runs}:
             say("interrupted: killed before it settled, so that its whole plan counts")
+        if any(run["status"] == "abandoned" for run in runs):
+            say("abandoned: nobody knows what it took, so that its whole plan counts")
+
+
+def _totals(document: dict[str, Any]) -> str:
+    return f"spent {_up(document['spent'])}   reserved {_up(document['reserved'])}   left {_down(document['left'])}"
+
+
+def _runs(runs: int) -> str:
+    from pellucid.privacy.forecast import MOST_RUNS
+
+    if runs == 1:
+        return "one such run is left"
+    return f"{runs} such runs are left" if runs < MOST_RUNS else f"{MOST_RUNS:,} or more such runs are left"
+
+
+def _up(epsilon: float) -> str:
+    """In ten-thousandths, never less: nothing that was spent looks like nothing."""
+    return str(Decimal(repr(epsilon)).quantize(_PLACES, ROUND_CEILING))
+
+
+def _down(epsilon: float) -> str:
+    """In ten-thousandths, never more: what is shown as left is left."""
+    return str(Decimal(repr(epsilon)).quantize(_PLACES, ROUND_FLOOR))

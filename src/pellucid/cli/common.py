@@ -126,8 +126,15 @@ def open_project(options: argparse.Namespace) -> Project:
 
     project = Project.open(options.project, identity=getattr(options, "identity", None), passphrase=passphrase(options))
     for notice in project.notices:
-        note(f"notice: {notice}")
+        if not _asked_for(options, notice):
+            note(f"notice: {notice}")
     return project
+
+
+def _asked_for(options: argparse.Namespace, notice: str) -> bool:
+    """Whether a notice is of the very run that this command goes on with or gives up."""
+    ends = getattr(options, "resume", False) or getattr(options, "abandon", False)
+    return bool(ends) and notice.startswith((f"run {options.name} ", f"run {options.name}@"))
 
 
 def next_step(options: argparse.Namespace, *words: str) -> None:

@@ -57,9 +57,9 @@ def admit(ledger: Ledger, plans: Sequence[LedgerPlan], purpose: str | None) -> N
             where=ledger.name,
             fix="register such plans together, before the first of them: pellucid budget register",
         )
-    what = "the plan asks" if len(plans) == 1 else f"the {len(plans)} plans together ask"
+    what = "the plan adds" if len(plans) == 1 else f"the {len(plans)} plans together add"
     raise BudgetExceeded(
-        f"{what} for epsilon {_up(asked)} and {ledger.left} is left of {budget.epsilon}"
+        f"{what} epsilon {_up(asked)} and {ledger.left} is left of {budget.epsilon}"
         f" ({ledger.spent} spent, {ledger.reserved} reserved)",
         where=ledger.name,
         fix=_fitting(plans, budget, total, first=first),

@@ -409,7 +409,9 @@ def _completed(given: Statistic, column: Column) -> Statistic:
         raise BadPlan(
             f"{given.kind} is of numbers, and this column is {column.type}",
             where=column.name,
-            fix=f"histogram:{column.name} counts its values",
+            fix=f"histogram:{column.name} counts its values"
+            if column.categories or column.type == "boolean"
+            else "nothing is counted of such a column: ask about another one",
         )
     categories = ("false", "true") if column.type == "boolean" else column.categories
     if not categories:

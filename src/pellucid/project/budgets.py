@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from pellucid.errors import BadFile, BadPlan, Misuse
 from pellucid.log.entries import Entry, seal_record
 from pellucid.privacy import Ledger, LedgerPlan, accounting, check_new_budget, ledgers_of, order_for
+from pellucid.privacy.events import round_epsilon_up
 from pellucid.privacy.folding import purposes_with_budgets, related
 from pellucid.privacy.forecast import Forecast, forecast
 from pellucid.project import data
@@ -74,6 +75,18 @@ def set_budget(project: Project, name: str, epsilon: float, delta: float, *, pur
         check()
         kind, fields = ("budget", fields) if purpose is None else ("purpose-budget", {**fields, "purpose": purpose})
         writer.append(seal_record(kind, fields, project.identity.signing, project.moment()))
+    _tell_of_order(Ledger.fold(project.counted(), sealed.name, purpose))
+
+
+def _tell_of_order(ledger: Ledger) -> None:
+    """Of a budget that is held to an order fixed before it, at which nothing that was chosen after looking fits."""
+    budget = ledger.budget
+    if budget is not None and budget.cap <= 0:
+        tell(
+            "this budget holds what is fixed beforehand, one plan or one registered set, and nothing after it: the"
+            f" order at which {ledger.dataset} adds up was fixed before, and at {budget.order:g} several plans need"
+            f" more than epsilon {round_epsilon_up(budget.epsilon - budget.cap):.4g}"
+        )
 
 
 def register(project: Project, name: str, plans: Sequence[LedgerPlan], *, purpose: str) -> str:
@@ -169,7 +182,7 @@ def halt(project: Project, run: str) -> None:
     open_ = open_runs(project)
     if run not in open_:
         if any(entry.kind == "reserve" and entry.body["run"] == run for entry in project.counted()):
-            raise Misuse("this run is settled already", where=run)
+            raise Misuse("this run is settled already", where=run, fix="nothing is left to stop")
         raise unknown("run", run, sorted(open_), "pellucid budget NAME lists the runs")
     body = open_[run].body
     project.decide("budget", data.dataset(project, body["dataset"]).resource())
@@ -183,7 +196,7 @@ def alert(project: Project, before: Sequence[Ledger]) -> None:
         new = Ledger.fold(entries, old.dataset, old.purpose)
         if new.alert is not None and new.alert != old.alert and new.budget is not None:
             tell(
-                f"{new.alert:.0%} of the budget of {new.name} is spent or reserved;"
+                f"{new.alert:.0%} or more of the budget of {new.name} is spent or reserved;"
                 f" {new.left:g} of {new.budget.epsilon:g} is left"
             )
 
@@ -261,9 +274,9 @@ def history(entries: Sequence[Entry], dataset: str) -> list[Moment]:
         what = {
             "budget": lambda b: f"budget {b['epsilon']:g}",
             "reserve": lambda b: f"{b['run']} reserved",
-            "register": lambda b: f"{len(b['plans'])} plans registered",
+            "register": lambda b: f"{len(b['plans'])} plan{'s' * (len(b['plans']) != 1)} registered",
             "settle": lambda b: f"a run settled as {b['status']}",
         }[kind](body)
         used = document["spent"] + document["reserved"]
-        moments.append(Moment(body["at"], document["spent"], used, what))
+        moments.append(Moment(body["at"], document["spent"], used, what, document["epsilon"]))
     return moments

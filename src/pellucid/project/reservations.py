@@ -138,9 +138,15 @@ def abandoned(project: Project) -> list[Entry]:
     return [entry for entry in _dead(project) if entry.index not in waiting]
 
 
-def waiting(project: Project, name: str) -> Entry | None:
-    """The reservation of the run ``name``, or of its newest version, if it was killed and can be resumed."""
-    labels = {str(entry.body["run"]): entry for entry in interrupted(project)}
+def waiting(project: Project, name: str, *, to_go_on: bool = True) -> Entry | None:
+    """The reservation of the run ``name``, or of its newest version, if it was killed and can be resumed.
+
+    Args:
+        project: Where.
+        name: ``credit-risk@1``, or ``credit-risk`` for the newest.
+        to_go_on: False also finds runs that cannot be resumed: they were killed before their first checkpoint.
+    """
+    labels = {str(entry.body["run"]): entry for entry in (interrupted(project) if to_go_on else _dead(project))}
     same = [label for label in labels if name in (label, label.rpartition("@")[0])]
     return labels[max(same, key=lambda label: int(label.rpartition("@")[2]))] if same else None
 

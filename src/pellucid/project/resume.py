@@ -68,7 +68,7 @@ def resume_tuning(project: Project, name: str, **options: Any) -> Outcome:
 
 
 def abandon(project: Project, name: str) -> str:
-    """Settle a run that waits to be resumed: its whole plan stays spent, and its checkpoints are removed.
+    """Settle a run that was killed: its whole plan stays spent, and its checkpoints, if it has any, are removed.
 
     Returns:
         The run's label.
@@ -77,7 +77,7 @@ def abandon(project: Project, name: str) -> str:
         UnknownName: No run of that name waits.
         Misuse: It is running.
     """
-    entry = _find(project, name)
+    entry = waiting(project, name, to_go_on=False) or _find(project, name)
     reservation = entry.body["reservation"]
     file = relock(project, entry)
     try:
@@ -95,12 +95,19 @@ def _find(project: Project, name: str) -> Entry:
     entry = waiting(project, name)
     if entry is not None:
         return entry
+    dead = waiting(project, name, to_go_on=False)
+    if dead is not None:
+        raise UnknownName(
+            "this run was killed before its first checkpoint, so that nothing can go on",
+            where=str(dead.body["run"]),
+            fix="train it anew: its whole plan stays spent",
+        )
     labels = sorted(str(entry.body["run"]) for entry in interrupted(project))
     if not labels:
         raise UnknownName(
             "no run waits to be resumed: none was killed after its first checkpoint",
             where=name,
-            fix="pellucid train NAME --data D --purpose P --recipe R.toml starts one",
+            fix="pellucid budget D lists the runs of a data set",
         )
     raise unknown("run that waits to be resumed", name, labels, "pellucid budget D lists the runs")
 

@@ -15,8 +15,10 @@ __all__ = ["Moment", "timeline"]
 _WIDTH: Final = 720.0
 _HEIGHT: Final = 300.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 700.0, 44.0, 236.0
+_HIGHEST: Final = 3.0  # times what is in force or used: a budget that was higher once is drawn at the upper end
 _STYLE: Final = (
-    "text{font:12px sans-serif;fill:#1b1b1b}.dim{fill:#555}.grid{stroke:#ddd}.cap{stroke:#a11;stroke-dasharray:6 4}"
+    "text{font:12px sans-serif;fill:#1b1b1b}.dim{fill:#555}.grid{stroke:#ddd}"
+    ".cap{fill:none;stroke:#a11;stroke-dasharray:6 4}"
     ".used{fill:none;stroke:#14507a;stroke-width:2}.spent{fill:#14507a;fill-opacity:.25}"
     "@media(prefers-color-scheme:dark){text{fill:#eee}.dim{fill:#aaa}.grid{stroke:#444}.cap{stroke:#f88}"
     ".used{stroke:#7cc0ee}.spent{fill:#7cc0ee}}"
@@ -25,16 +27,17 @@ _STYLE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """The ledger after one entry: when, epsilon spent and epsilon spent or reserved, and what happened."""
+    """The ledger after one entry: when, epsilon spent, epsilon spent or reserved, what happened, and the budget."""
 
     at: str
     spent: float
     used: float
     what: str
+    budget: float | None
 
 
 def timeline(name: str, epsilon: float | None, delta: float | None, moments: Sequence[Moment]) -> str:
-    """An SVG file: a line of what is spent or reserved, an area of what is spent, and the budget above them.
+    """An SVG file: a line of what is spent or reserved, an area of what is spent, and the budget of the time.
 
     Args:
         name: Whose budget.
@@ -45,7 +48,9 @@ def timeline(name: str, epsilon: float | None, delta: float | None, moments: Seq
     used = max((moment.used for moment in moments), default=0.0)
     budget = "no budget was set" if epsilon is None else f"the budget is ε {epsilon:g} at δ {delta:g}"
     says = f"{len(moments)} changes; ε {used:.4f} at most spent or reserved; {budget}."
-    y = Scale(0.0, max(used, epsilon or 0.0) * 1.06 or 1.0, _BOTTOM, _TOP)
+    least = max(used, epsilon or 0.0)
+    earlier = max((moment.budget or 0.0 for moment in moments), default=0.0)
+    y = Scale(0.0, max(least, min(earlier, _HIGHEST * least)) * 1.06 or 1.0, _BOTTOM, _TOP)
     times = [dt.datetime.fromisoformat(moment.at).timestamp() for moment in moments]
     x = Scale(times[0] if times else 0.0, times[-1] if times else 1.0, _LEFT, _RIGHT - 24)
     parts = []
@@ -62,12 +67,14 @@ def timeline(name: str, epsilon: float | None, delta: float | None, moments: Seq
             f'<circle cx="{x(time):.1f}" cy="{y(moment.used):.1f}" r="3" fill="#14507a"><title>{title}</title></circle>'
         )
     if epsilon is not None:
-        parts.append(f'<line class="cap" x1="{_LEFT}" x2="{_RIGHT}" y1="{y(epsilon):.1f}" y2="{y(epsilon):.1f}"/>')
-        parts.append(_text(_RIGHT, y(epsilon) - 5, f"budget ε {epsilon:g}", "end"))
+        parts.append(f'<path class="cap" d="{_caps(moments, times, x, y) or _level(y(epsilon))}"/>')
+        parts.append(_text(_RIGHT, 22, f"budget ε {epsilon:g}", "end"))
     if moments:
-        parts.append(_text(_LEFT, _BOTTOM + 18, moments[0].at[:10]))
-        parts.append(_text(_RIGHT, _BOTTOM + 18, moments[-1].at[:10], "end"))
-    legend = "line: ε of everything spent or reserved, together · area: spent"
+        first, last = (moments[i].at for i in (0, -1))
+        close = times[-1] - times[0] < 2 * 24 * 3600  # days alone would not tell them apart
+        for at, place, anchor in ((first, _LEFT, "start"), (last, _RIGHT, "end")):
+            parts.append(_text(place, _BOTTOM + 18, f"{at[:10]} {at[11:16]} UTC" if close else at[:10], anchor))
+    legend = "line: ε of everything spent or reserved, together · area: spent · dashed: budget"
     parts.append(_text(_LEFT, _BOTTOM + 44, legend, kind="dim"))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" '
@@ -86,6 +93,21 @@ def _steps(moments: Sequence[Moment], times: Sequence[float], x: Scale, y: Scale
         line.append(f"H{x(time):.1f}V{y(moment.used):.1f}")
         area.append(f"H{x(time):.1f}V{y(moment.spent):.1f}")
     return "".join([*line, f"H{_RIGHT}"]), "".join([*area, f"H{_RIGHT}V{y(0):.1f}Z"])
+
+
+def _caps(moments: Sequence[Moment], times: Sequence[float], x: Scale, y: Scale) -> str:
+    """The budget that was in force after each entry; one far above everything else is drawn at the upper end."""
+    path, drawn = [], False
+    for moment, time in zip(moments, times, strict=True):
+        if moment.budget is not None:
+            here = y(moment.budget)
+            path.append(f"H{x(time):.1f}V{here:.1f}" if drawn else f"M{x(time):.1f} {here:.1f}")
+            drawn = True
+    return "".join([*path, f"H{_RIGHT}"]) if drawn else ""
+
+
+def _level(height: float) -> str:
+    return f"M{_LEFT} {height:.1f}H{_RIGHT}"
 
 
 def _text(x: float, y: float, words: str, anchor: str = "start", kind: str = "") -> str:
