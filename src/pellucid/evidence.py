@@ -78,6 +78,7 @@ KINDS: Final[Mapping[str, Mapping[int, frozenset[str]]]] = {
     "card": {1: frozenset({"file"})},
     "attachment": {1: frozenset({"file", "sha256", "columns"})},
     "change": {1: frozenset({"since", "before"})},
+    "comparison": {1: frozenset({"with", "numbers"})},
     "uncertainty": {1: frozenset({"alpha", "coverage"})},
     "labels": {1: frozenset({"rate"})},
     "counterfactual": {1: frozenset({"person", "status"})},

@@ -1,4 +1,8 @@
-"""What is different from the version before: its signed numbers, signed again by whoever makes the report."""
+"""What is different from another model: its signed numbers, signed again by whoever makes the report.
+
+From the version before; and, of a model that can be read and one that cannot, from the other of the two, if both were
+trained on the same data to say the same.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from pellucid.evidence import Evidence, Subject
 if TYPE_CHECKING:
     from pellucid.project.project import Project
 
-__all__ = ["compare", "previous", "publish"]
+__all__ = ["beside", "compare", "counterpart", "previous", "publish"]
 
 # what is set side by side: a kind of evidence and a path in its values
 COMPARED: Final = (
@@ -45,7 +49,6 @@ def compare(subject: Subject, now: Sequence[Evidence], before: Sequence[Evidence
     values: dict[str, Any] = {
         "since": {"name": since.name, "sha256": since.sha256},
         "was": earlier["architecture"],
-        **({"was_readable": "readout" in old["explanation"]} if "explanation" in old else {}),
         "before": {f"{kind}.{key}": old[kind][key] for kind, key in COMPARED if key in old.get(kind, {})},
         "same_data": training["dataset"] == earlier["dataset"],
         "same_recipe": training.get("recipe") == earlier.get("recipe"),
@@ -56,16 +59,62 @@ def compare(subject: Subject, now: Sequence[Evidence], before: Sequence[Evidence
     return Evidence("change", subject, values, how, "uncovered", tier="auditor")
 
 
+def counterpart(known: Mapping[str, Sequence[Evidence]], label: str) -> str | None:
+    """The newest other model for the same target on the same data, whatever version, that is explained otherwise.
+
+    One of the two can be read out and the other cannot. None where ``label`` was not explained, or there is no such.
+    """
+    readable = _readable(known[label])
+    found = None
+    for other, evidence in known.items():
+        if other != label and readable is not None and _readable(evidence) is not readable:
+            theirs, ours = (_training(each) for each in (evidence, known[label]))
+            alike = theirs["target"] == ours["target"] and theirs["dataset"]["name"] == ours["dataset"]["name"]
+            if alike and _readable(evidence) is not None:
+                found = other
+    return found
+
+
+def beside(subject: Subject, now: Sequence[Evidence], other: Sequence[Evidence]) -> Evidence:
+    """``comparison`` evidence about ``subject``: the numbers of a model that is read otherwise, as they were signed."""
+    from pellucid.project.project import stamp
+
+    theirs = {item.kind: item.values for item in other}
+    which = next(item.subject for item in other if item.kind == "training")
+    values: dict[str, Any] = {
+        "with": {"name": which.name, "sha256": which.sha256},
+        "architecture": theirs["training"]["architecture"],
+        "readable": "readout" in theirs["explanation"],
+        "same_data": theirs["training"]["dataset"] == _training(now)["dataset"],
+        "numbers": {f"{kind}.{key}": theirs[kind][key] for kind, key in COMPARED if key in theirs.get(kind, {})},
+    }
+    how = stamp({"method": "copied from the signed evidence of the other model"})
+    return Evidence("comparison", subject, values, how, "uncovered", tier="auditor")
+
+
+def _training(evidence: Sequence[Evidence]) -> Mapping[str, Any]:
+    return next(item.values for item in evidence if item.kind == "training")
+
+
+def _readable(evidence: Sequence[Evidence]) -> bool | None:
+    """Whether the model is read out; None where it was not explained."""
+    found = [item.values for item in evidence if item.kind == "explanation"]
+    return "readout" in found[-1] if found else None
+
+
 def publish(project: Project, subject: Subject) -> None:
-    """Sign what changed since the version before, if there is one and it is not what was signed last."""
+    """Sign how the model differs from others, where there are such and it is not what was signed last."""
     from pellucid.project.lawful import SIGNERS
     from pellucid.project.model import models
 
     known = models(project)
-    earlier = previous(known, subject.name)
-    if earlier is None or not project.roles() & SIGNERS:
+    if not project.roles() & SIGNERS:
         return
-    made = compare(subject, known[subject.name], known[earlier])
-    signed = [item for item in known[subject.name] if item.kind == "change"]
-    if not signed or dict(signed[-1].values) != dict(made.values):
-        project.publish([made])
+    now, made = known[subject.name], []
+    if (earlier := previous(known, subject.name)) is not None:
+        made.append(compare(subject, now, known[earlier]))
+    if (other := counterpart(known, subject.name)) is not None:
+        made.append(beside(subject, now, known[other]))
+    signed = {item.kind: dict(item.values) for item in now}
+    if new := [item for item in made if dict(item.values) != signed.get(item.kind)]:
+        project.publish(new)

@@ -21,13 +21,13 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _OF_THE_MODEL: Final = frozenset(
     {
         *("training", "privacy", "provenance", "evaluation", "fairness", "calibration", "slices", "explanation"),
-        *("validity", "robustness", "attack", "card", "change"),
+        *("validity", "robustness", "attack", "card", "change", "comparison"),
     }
 )
 _FOR_AUDITORS: Final = frozenset(
     {
         *("provenance", "evaluation", "fairness", "calibration", "slices", "explanation", "validity", "robustness"),
-        *("attack", "review", "uncertainty", "labels", "change", "expectation"),
+        *("attack", "review", "uncertainty", "labels", "change", "comparison", "expectation"),
     }
 )
 """Kinds that are rarely for everybody (docs/formats/evidence.md): where one is absent from a public report, it says

@@ -54,6 +54,7 @@ _SHOWN_ABOVE: Final = frozenset(
             "expectation",
             "card",
             "change",
+            "comparison",
         ),
     }
 )
@@ -66,7 +67,7 @@ def evidence_index(report: ReportInput) -> Section:
         found = report.every(kind)
         name = text(kind, "code")
         if not found:
-            never = kind in {"unsafe", "erasure", "change"}
+            never = kind in {"unsafe", "erasure", "change", "comparison"}
             absent = NOT_SHOWN if report.withheld(kind) else text(say("none"), "open") if never else ABSENT
             rows.append((name, absent, DASH, DASH, DASH))
             continue

@@ -118,7 +118,7 @@ def change(report: ReportInput) -> Section:
     if rows:
         blocks.append(Table("change", say("Number by number"), headers, rows))
     blocks.append(written(report, "change"))
-    shown = ("since", "was", "was_readable", "same_data", "same_recipe", "features_added", "features_removed", "before")
+    shown = ("since", "was", "same_data", "same_recipe", "features_added", "features_removed", "before")
     blocks += others(evidence, *shown)
     blocks.append(how_table(evidence))
     return Section("change", title, question, "shown", tuple(blocks))

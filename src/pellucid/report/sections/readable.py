@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Final
 
-from pellucid.evidence import Coverage, Evidence
+from pellucid.evidence import Coverage
 from pellucid.report.blocks import ABSENT, Block, Cell, Figure, Prose, Section, Table, text
 from pellucid.report.charts import MOST_BARS, Bar, Bars
 from pellucid.report.figures import exact, fixed, plain
@@ -15,6 +14,7 @@ from pellucid.report.language import say
 from pellucid.report.plots import Line, Lines
 from pellucid.report.reading import Reader
 from pellucid.report.sections.absent import not_measured
+from pellucid.report.sections.beside import beside
 from pellucid.schema import MISSING
 
 __all__ = ["readable"]
@@ -22,13 +22,6 @@ __all__ = ["readable"]
 _WEIGHTS: Final[Coverage] = "post-processing"  # the tables are the weights: nobody was looked at
 _NEAR: Final = 0.01
 _GREATEST: Final = 700.0  # whose exponential is a number
-_COMPARED: Final = {
-    "privacy.epsilon": say("Privacy loss ε, at most"),
-    "evaluation.auc": say("AUC (0.5 is guessing, 1 is best)"),
-    "evaluation.accuracy": say("Accuracy (share of right answers)"),
-    "calibration.ece": say("Calibration error (0 is best)"),
-    "attack.epsilon_lower": say("Privacy loss ε, at least (attack)"),
-}
 
 
 def readable(report: ReportInput) -> Section:
@@ -45,7 +38,7 @@ def readable(report: ReportInput) -> Section:
             "This model is not read out: only a linear or an additive model of two classes can be. What stands under "
             "Explanations is estimated from its answers."
         )
-        return Section("readout", title, question, "shown", (Prose(words), *_beside(report, evidence)))
+        return Section("readout", title, question, "shown", (Prose(words), *beside(report, evidence)))
     words = say(
         "This model can be read: its log-odds are the intercept and what each column adds. The numbers below are the "
         "model, and not an estimate of it. They hold the noise of private training, so small differences between "
@@ -62,7 +55,7 @@ def readable(report: ReportInput) -> Section:
         "facts",
     )
     tables = _terms(found) if found.get("kind") == "linear" else _shapes(found)
-    return Section("readout", title, question, "shown", (Prose(words), facts, *tables, *_beside(report, evidence)))
+    return Section("readout", title, question, "shown", (Prose(words), facts, *tables, *beside(report, evidence)))
 
 
 def _kind(found: Reader) -> Cell:
@@ -195,53 +188,3 @@ def _level(level: str) -> str:
 def _short(value: float) -> str:
     """Four digits at least, and no more than are read."""
     return fixed(value, 4) if abs(value) >= 0.001 or value == 0 else exact(float(f"{value:.3g}"))
-
-
-# -- beside a black box -----------------------------------------------------------------------------------------------
-
-
-def _beside(report: ReportInput, evidence: Evidence) -> list[Block]:
-    """Where the version before was read otherwise: both, number by number, as their own signed evidence has them."""
-    change = report.last("change")
-    if change is None:
-        return []
-    reader = Reader.of(change)
-    was, now = reader.get("was_readable"), "readout" in evidence.values
-    if was is None or bool(was) == now:
-        return []
-    before = reader.reader("before")
-    rows: list[tuple[Cell, ...]] = [
-        (text(say("Architecture")), reader.code("was"), _now(report, "training", "architecture")),
-    ]
-    for path, label in _COMPARED.items():
-        kind, key = path.split(".")
-        then = ABSENT if before is None else _figure(before, path)
-        rows.append((text(label), then, _now(report, kind, key)))
-    name = str(reader.get("since", "name"))
-    other = say("{name}: a black box", name=name) if now else say("{name}: can be read", name=name)
-    this = report.subject.name
-    here = say("{name}: can be read", name=this) if now else say("{name}: a black box", name=this)
-    table = Table(
-        "readout-beside",
-        say("The readable model beside the black box"),
-        (say("What"), other, here),
-        tuple(rows),
-    )
-    note = say(
-        "The version before was made another way. Where the readable model does as well, nothing is lost by choosing "
-        "it, and no explanation has to be believed."
-    )
-    return [Prose(note), table]
-
-
-def _now(report: ReportInput, kind: str, key: str) -> Cell:
-    evidence = report.last(kind)
-    if evidence is None:
-        return ABSENT
-    reader = Reader.of(evidence)
-    return reader.code(key) if isinstance(reader.get(key), str) else _figure(reader, key)
-
-
-def _figure(reader: Reader, key: str) -> Cell:
-    """An estimate with its interval, a bound with all its digits: rounding makes none better."""
-    return reader.estimate(key) if isinstance(reader.get(key), Mapping) else reader.exact(key)
