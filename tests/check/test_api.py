@@ -173,7 +173,8 @@ def test_text_has_80_columns_a_mark_for_each_finding_and_the_verdict_last(
     assert "evaluation.auc.low = 0.7" in text
     assert "demographic_parity_difference.high" in text
     assert "- NOT CHECKED weights:" in text
-    assert lines[-1] == "verdict: FAIL (exit 1): a requirement is not met"
+    last = " ".join(line.strip() for line in lines[-2:])
+    assert last == "verdict: FAIL (exit 1): a requirement is not met: evaluation.auc, calibration.ece"
     verification = render_verification(result.verification)
     assert verification.splitlines()[-1] == "verdict: VERIFIED (exit 0)"
 
@@ -215,3 +216,17 @@ def test_importing_the_room_needs_nothing_heavy() -> None:
     code = f"import sys, pellucid.check; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_verdict_names_what_decided_it_and_no_warning(
+    make: Callable[..., Any], maker: Any, values: dict[str, Any]
+) -> None:
+    del values["calibration"], values["attack"]  # the attack only warns
+    values["evaluation"]["auc"]["low"] = 0.7
+    result = check(make(values), SHIPPED, owners=[maker.owner.verifier], today=TODAY)
+    said = " ".join(render(result, "text").splitlines()[-3:]).split("verdict: ")[1]
+    assert " ".join(said.split()) == (
+        "UNMEASURED (exit 3): a requirement could not be measured, which is not a pass: calibration.ece; "
+        "not met: evaluation.auc"
+    )
+    assert render(result, "github").splitlines()[-1].endswith("calibration.ece; not met: evaluation.auc")

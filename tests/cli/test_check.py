@@ -120,7 +120,7 @@ def test_all_formats_in_one_call(pellucid: Any, corridor: Any, tmp_path: Path) -
     ran = pellucid(*words, "-o", "github", *[word for name, file in files.items() for word in ("-o", f"{name}={file}")])
     assert ran.code == 1
     assert ran.out.startswith("::error ")
-    assert ran.out.rstrip().endswith("verdict: FAIL (exit 1): a requirement is not met")
+    assert ran.out.rstrip().endswith("verdict: FAIL (exit 1): a requirement is not met: privacy.epsilon")
     assert all(file.stat().st_size for file in files.values())
 
 

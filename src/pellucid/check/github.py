@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from pellucid.check.sarif import message, relative
-from pellucid.check.text import WORDS
+from pellucid.check.text import verdict_line
 
 if TYPE_CHECKING:
     from pellucid.check.results import CheckResult
@@ -35,8 +35,7 @@ def render_github(result: CheckResult) -> str:
         (errors if level == "error" else others).append(command)
     levels = {"warning": "warning", "note": "notice"}
     others += [annotation(levels[notice.level], notice.says, title=notice.about) for notice in result.notices]
-    verdict = f"verdict: {result.verdict.upper()} (exit {result.exit}): {WORDS[result.verdict]}"
-    return "\n".join([*errors, *others, verdict]) + "\n"
+    return "\n".join([*errors, *others, verdict_line(result)]) + "\n"
 
 
 def annotation(level: str, text: str, *, title: str = "", file: str = "", line: int | None = None) -> str:

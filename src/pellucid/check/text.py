@@ -28,6 +28,7 @@ __all__ = [
     "render_verification",
     "shown",
     "stands",
+    "verdict_line",
     "wrapped",
 ]
 
@@ -64,11 +65,23 @@ def render_text(result: CheckResult) -> str:
     tally = [f"{sum(f.status == s for f in result.findings)} {s}" for s in ("pass", "fail", "unmeasured", "waived")]
     chosen = f", environment {result.policy.environment}" if result.policy.environment else ""
     lines += ["", *wrapped(f"{', '.join(tally)}; policy sha256 {result.policy.sha256[:16]}…{chosen}", 0)]
+    lines += wrapped(verdict_line(result), 0)
+    return "\n".join(lines) + "\n"
+
+
+def verdict_line(result: CheckResult) -> str:
+    """The verdict in one sentence, with the requirements that decided it."""
     word = WORDS[result.verdict]
     if result.verdict == "pass" and result.known:
         word = f"nothing is worse than in {result.against}; failures that it has too: {len(result.known)}"
-    lines += wrapped(f"verdict: {result.verdict.upper()} (exit {result.exit}): {word}", 0)
-    return "\n".join(lines) + "\n"
+    for status in ("unmeasured", "fail") if result.verdict in ("unmeasured", "fail") else ():
+        found = [f.id for f in result.findings if (f.status, f.severity) == (status, "error")]
+        names = [name for name in found if name not in result.known]
+        if names:
+            more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+            also = "; not met" if status != result.verdict else ""
+            word += f"{also}: {', '.join(names[:_MOST])}{more}"
+    return f"verdict: {result.verdict.upper()} (exit {result.exit}): {word}"
 
 
 def render_verification(result: VerifyResult) -> str:
