@@ -13,7 +13,7 @@ import pytest
 
 from pellucid.bundle import Bundle
 from pellucid.check import ReleasePolicy, check, render, render_verification, require
-from pellucid.check.text import WIDTH, shown
+from pellucid.check.text import WIDTH, shown, wrapped
 from pellucid.errors import BadFile, Refused, RequirementsNotMet
 from pellucid.keys import SigningKey
 
@@ -230,3 +230,9 @@ def test_the_verdict_names_what_decided_it_and_no_warning(
         "not met: evaluation.auc"
     )
     assert render(result, "github").splitlines()[-1].endswith("calibration.ece; not met: evaluation.auc")
+
+
+def test_an_id_is_not_broken_at_its_hyphen() -> None:
+    lines = wrapped(f"{'x' * 64} bank.key-release", 0)
+    assert lines[1].strip() == "bank.key-release"
+    assert all(len(line) <= WIDTH for line in wrapped(f"{'x' * 200} a-b {'y-' * 100}", 0))

@@ -14,6 +14,7 @@ from pellucid.evidence import KINDS, Evidence, Finding
 from pellucid.report import Ledger, VerificationCheck, render_html, summary
 from pellucid.report.blocks import Figure, Prose, Table
 from pellucid.report.model import verdict, view
+from pellucid.report.sections.people import PARTS
 
 Make = Callable[..., Any]
 SECTION = {
@@ -359,3 +360,22 @@ def test_a_rule_over_a_bin_without_an_end_is_a_comparison(sample: Make, make_evi
     part = section(sample(evidence=(make_evidence("explanation", values={"surrogate": surrogate}),)), "explanations")
     said = [row[0].text for row in table(part, "surrogate-rules").rows]
     assert said == ["age >= 25 and job >= 65", "age < 25 and age < -2.5 and job in [25, 35)"]
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        (0, "None of the 26 parts that only people can write is written."),
+        (1, "25 of the 26 parts that only people can write are missing."),
+        (25, "1 of the 26 parts that only people can write is missing."),
+    ],
+)
+def test_how_many_parts_nobody_wrote_reads_as_a_sentence(sample: Make, written: int, says: str) -> None:
+    names = [(section, key) for section, keys in PARTS.items() for key in keys]
+    card: dict[str, dict[str, str]] = {}
+    for part, key in names[:written]:
+        card.setdefault(part, {})[key] = "words"
+    file = {"name": "model.toml", "sha256": "a" * 64}
+    evidence = Evidence("card", sample().subject, {"file": file, **card}, {}, "public")
+    kept = tuple(item for item in sample().evidence if item.kind != "card")
+    assert says in [str(h.text) for h in view(sample(evidence=(*kept, evidence))).highlights]

@@ -152,9 +152,15 @@ def near(file: str) -> str:
 
 
 def wrapped(text: str, indent: int) -> list[str]:
-    """Lines of at most :data:`WIDTH` columns; what follows the first hangs under the second column."""
+    """Lines of at most :data:`WIDTH` columns; what follows the first hangs under the second column.
+
+    An id, such as ``bank.key-release``, stays in one piece; a path that is longer than a line does not.
+    """
     hang = " " * (_COLUMN if indent == 0 else indent + 2)
-    return textwrap.wrap(plain(text), WIDTH, initial_indent=" " * indent, subsequent_indent=hang)
+    words = plain(text)
+    long = any(len(word) > WIDTH - len(hang) for word in words.split())
+    first = " " * indent
+    return textwrap.wrap(words, WIDTH, initial_indent=first, subsequent_indent=hang, break_on_hyphens=long)
 
 
 def plain(text: str) -> str:

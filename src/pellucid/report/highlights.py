@@ -144,4 +144,8 @@ def _people(report: ReportInput) -> Highlight | None:
     words = say(
         "{count} of the {many} parts that only people can write are missing.", count=exact(count), many=exact(many)
     )
+    if count == many:
+        words = say("None of the {many} parts that only people can write is written.", many=exact(many))
+    elif count == 1:
+        words = say("1 of the {many} parts that only people can write is missing.", many=exact(many))
     return Highlight(words, "open", "intended-use")
