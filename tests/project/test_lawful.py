@@ -52,6 +52,76 @@ def test_a_settlement_by_somebody_else_does_not_count_and_stops_nothing(as_: Ope
     assert data.ledger(as_("olivia"), "applicants").document() == before
 
 
+def _own_settlement(run: Any, steps: int) -> None:
+    run.project.record("settle", reservation=run._reservation, status="stopped", steps=steps)
+
+
+def _trained_by_hand(project: Project, name: str, before: Any, after: Any) -> None:
+    """A run whose own loop does something more, before its model is signed or after."""
+    import torch
+    from tests.conftest import PURPOSE, UNITS
+
+    from pellucid import Plan
+
+    numbers: dict[str, Any] = {"units": UNITS, "test": 0.3, "batch": 256, "epochs": 1, "clip": 1.0}
+    plan = Plan.calibrate(epsilon=1.0, delta=1e-5, **numbers)
+    with project.run(name, data="applicants", purpose=PURPOSE, plan=plan) as run:
+        module = torch.nn.Linear(run.encoding.width, 2)
+        model, optimizer, batches = run.private(module, torch.optim.SGD(module.parameters(), lr=0.1))
+        for x, y in batches:
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        before(run)
+        run.finish()
+        after(run)
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_no_step_is_given_back_that_a_model_was_made_of(as_: Opener, early: bool) -> None:
+    """Who owns the loop settles the run as stopped at 0, before its model is signed or after."""
+    steps = [lambda run: _own_settlement(run, 0), lambda run: None]
+    with pytest.raises(PellucidError, match="fewer steps"):
+        _trained_by_hand(as_("ana"), "refund", *(steps if early else reversed(steps)))
+    owner = as_("olivia")
+    assert ("refund@1" in models(owner)) is not early
+    (run,) = [run for run in data.ledger(owner, "applicants").runs if run.run == "refund@1"]
+    assert run.counted_steps() == run.steps_planned > 0
+    assert run.status == ("abandoned" if early else "complete")
+
+
+def test_no_release_is_given_back(as_: Opener) -> None:
+    from tests.conftest import PURPOSE
+
+    from pellucid.privacy import Statistic
+    from pellucid.project.statistics import paid, plan_for
+
+    project = as_("ana")
+    project.release("applicants", ["mean:age"], purpose=PURPOSE, epsilon=0.2)
+    true = [e.evidence for e in project.counted() if e.kind == "evidence" and e.evidence.kind == "release"][-1]
+    sealed = data.dataset(project, "applicants")
+    asked = [Statistic.of("mean:age", sealed.schema)]
+    plan = plan_for(project, sealed, asked, epsilon=0.2, delta=None, test=None)
+    with (
+        pytest.raises(PellucidError, match="fewer steps"),
+        paid(project, sealed, plan, name="free", purpose=PURPOSE) as spending,
+    ):
+        project.publish([replace(true, values={**true.values, "name": spending.label})])  # and no vector was counted
+    (run,) = [run for run in data.ledger(as_("olivia"), "applicants").runs if run.run == "free@1"]
+    assert run.counted_steps() == run.steps_planned > 0
+
+
+def test_a_run_makes_one_model(as_: Opener) -> None:
+    project = as_("ana")
+    evidence = [e.evidence for e in project.counted() if e.kind == "evidence"]
+    training = next(e for e in evidence if e.kind == "training")
+    privacy = next(e for e in evidence if e.kind == "privacy" and e.subject == training.subject)
+    other = Subject(training.subject.name, "0" * 64)
+    for twice in (training, replace(training, subject=other), replace(privacy, subject=other)):
+        with pytest.raises(PellucidError, match="a run makes one model"):
+            project.publish([twice])
+
+
 def test_a_version_is_sealed_once_by_a_keeper_under_an_adopted_schema(as_: Opener) -> None:
     reader = as_("ravi")
     sealed = data.dataset(reader, "applicants")

@@ -3,6 +3,7 @@
 The log holds whatever a holder of the log key appended, and nothing can be taken out of it. So what is read from it, a
 budget, a sealed version, a reservation, evidence, counts only by these rules; everything else is shown by ``log show``
 and believed by nobody. The access policy may allow less than this, never more: what would not count is never written.
+So it is with steps that are given back to the budget: never those that a model or a release was made of.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pellucid.log.entries import Entry
 __all__ = ["SIGNERS", "TRUST", "Standing"]
 
 _MAKES: Final = frozenset({"dataset", "training", "privacy", "provenance", "tuning", "unsafe"})
+_PAID: Final = frozenset({"training", "tuning", "release"})  # what steps are taken for
 _MAKERS: Final = frozenset({"owner", "scientist"})
 _KEEPERS: Final = frozenset({"owner", "steward"})
 SIGNERS: Final = frozenset({"owner", "steward", "scientist", "auditor"})
@@ -34,9 +36,12 @@ class Standing:
         self._adopted: dict[str, set[str]] = {}
         self._sealed: set[tuple[str, int]] = set()
         self._reserved: dict[str, tuple[str, int]] = {}
-        self._settled: set[str] = set()
+        self._settled: dict[str, tuple[str, int]] = {}
         self._registered: set[str] = set()
         self._runs: dict[str, str] = {}
+        self._reservations: dict[str, str] = {}  # by run
+        self._made: dict[str, str] = {}  # the digest of a run's model
+        self._shown: dict[str, int] = {}  # reservation -> the steps without which its evidence could not be
         self.size = 0
         self.counted: list[Entry] = []
         self.ignored: list[tuple[int, str]] = []
@@ -154,6 +159,8 @@ class Standing:
             return "more steps than were reserved"
         if body["status"] == "abandoned":
             return None if body["steps"] == planned else "an abandoned run counts whole"
+        if body["steps"] < self._shown.get(body["reservation"], 0):
+            return "fewer steps than what it made took"
         return None if entry.signer.line == signer else "a run is settled by whoever reserved it"
 
     def _evidence(self, entry: Entry, roles: frozenset[str]) -> str | None:
@@ -162,13 +169,32 @@ class Standing:
             return None if roles & _MAKERS else "not from owner or scientist"
         if evidence.kind == "release":
             paid = self._runs.get(str(evidence.values.get("name"))) == entry.signer.line
-            return None if paid else "not signed by whoever reserved the release"
+            return self._refunded(entry) if paid else "not signed by whoever reserved the release"
         maker = self._runs.get(evidence.subject.name)
         if maker is None:
             return "there is no such run"
+        made = self._made.get(evidence.subject.name)
+        if made is not None and (evidence.kind == "training" or evidence.subject.sha256 != made):
+            return "a run makes one model, and this one's has other weights or is trained already"
         if evidence.kind in _MAKES:
-            return None if entry.signer.line == maker else "not signed by whoever reserved the run"
+            return self._refunded(entry) if entry.signer.line == maker else "not signed by whoever reserved the run"
         return None if roles & SIGNERS else "this role signs no evidence"
+
+    def _refunded(self, entry: Entry) -> str | None:
+        """Nobody takes steps back that something was made of: the ledger would no longer count them."""
+        reservation, took = self._took(entry)
+        status, steps = self._settled.get(reservation, ("", took))
+        return "its run was settled with fewer steps" if status != "abandoned" and steps < took else None
+
+    def _took(self, entry: Entry) -> tuple[str, int]:
+        """The reservation that a statement rests on, and how many of its steps it took to make it."""
+        evidence = entry.evidence
+        run = str(evidence.values.get("name")) if evidence.kind == "release" else evidence.subject.name
+        reservation = self._reservations[run]
+        planned = self._reserved[reservation][1]
+        if evidence.kind in ("release", "tuning"):
+            return reservation, planned
+        return reservation, evidence.values["steps"] if evidence.kind == "training" else 0
 
     def _take(self, entry: Entry) -> None:
         body: Any = entry.body
@@ -187,10 +213,16 @@ class Standing:
             planned = sum(int(event["count"]) for event in body["events"])
             self._reserved[body["reservation"]] = (entry.signer.line, planned)
             self._runs[body["run"]] = entry.signer.line
+            self._reservations[body["run"]] = body["reservation"]
         elif entry.kind == "register":
             self._registered.add(body["registration"])
         elif entry.kind == "settle":
-            self._settled.add(body["reservation"])
+            self._settled[body["reservation"]] = (body["status"], body["steps"])
+        elif entry.kind == "evidence" and entry.evidence.kind in _PAID:
+            reservation, took = self._took(entry)
+            self._shown[reservation] = max(took, self._shown.get(reservation, 0))
+            if entry.evidence.kind == "training":
+                self._made[entry.evidence.subject.name] = entry.evidence.subject.sha256
 
 
 def _day(entry: Entry) -> str:

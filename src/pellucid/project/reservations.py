@@ -179,6 +179,8 @@ def _tell(project: Project, entry: Entry, *, waits: bool) -> str:
 def settle(project: Project, label: str, reservation: str, *, status: str, steps: int) -> None:
     """Record what a run took, unless somebody gave it up meanwhile: then its whole plan counts, and stays counted.
 
+    Settled before its end by whoever reserved it, it counts whole too: that settlement may say less than was taken.
+
     Args:
         project: Where.
         label: What it makes, as ``credit-risk@1``.
@@ -189,11 +191,26 @@ def settle(project: Project, label: str, reservation: str, *, status: str, steps
     with project.writing() as writer:
         settled = [e for e in project.counted() if e.kind == "settle" and e.body["reservation"] == reservation]
         given_up = [e.signer.name for e in settled if e.body["status"] == "abandoned"]
+        early = bool(settled) and not given_up
+        if early:
+            status, steps = "abandoned", _planned(project, reservation)
         if not given_up:
             fields = {"reservation": reservation, "status": status, "steps": steps}
             writer.append(seal_record("settle", fields, project.identity.signing, project.moment()))
     if given_up:
         tell(f"{label} was given up by {given_up[0]} while it ran: its whole plan stays counted")
+    if early:
+        tell(f"{label} was settled before it ended: its whole plan counts")
+
+
+def _planned(project: Project, reservation: str) -> int:
+    (entry,) = [e for e in project.counted() if e.kind == "reserve" and e.body["reservation"] == reservation]
+    return _steps_of(entry)
+
+
+def _steps_of(entry: Entry) -> int:
+    """All steps that were reserved."""
+    return sum(int(event["count"]) for event in entry.body["events"])
 
 
 def settle_abandoned(project: Project) -> None:
@@ -204,8 +221,7 @@ def settle_abandoned(project: Project) -> None:
         with project.writing() as writer:
             dead = abandoned(project)  # asked again with the log locked, so that two commands at once settle it once
             for entry in dead:
-                steps = sum(int(event["count"]) for event in entry.body["events"])
-                fields = {"reservation": entry.body["reservation"], "status": "abandoned", "steps": steps}
+                fields = {"reservation": entry.body["reservation"], "status": "abandoned", "steps": _steps_of(entry)}
                 writer.append(seal_record("settle", fields, project.identity.signing, project.moment()))
     except PellucidError as error:
         sys.stderr.write(f"{error}\n")

@@ -39,7 +39,11 @@ class Reservation:
     def settle(self, status: str, steps: int) -> None:
         """Record what was taken, and end. What nobody may read is destroyed first: whoever is killed leaves no key."""
         destroy(folder(self.project, self.name))
-        settle(self.project, self.label, self.name, status=status, steps=steps)
+        try:
+            settle(self.project, self.label, self.name, status=status, steps=steps)
+        except BaseException:
+            self.lock.close()  # as of a process that died: its whole plan counts
+            raise
         clear(self.project, self.name)
         unlock(self.project, self.name, self.lock)
 

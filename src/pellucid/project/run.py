@@ -218,7 +218,12 @@ class Run:
         self._settled = True
         if not self._leads:
             return
-        settle(self.project, self.label, self._reservation, status=status, steps=steps)
+        try:
+            settle(self.project, self.label, self._reservation, status=status, steps=steps)
+        except BaseException:
+            if self._lock is not None:
+                self._lock.close()  # as of a process that died: its whole plan counts
+            raise
         clear(self.project, self._reservation)
         if self._lock is not None:
             _unlock(self.project, self._reservation, self._lock)
