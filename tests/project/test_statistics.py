@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -221,5 +222,6 @@ def test_evidence_of_a_release_that_nobody_reserved_is_not_written(sealed: Place
 def test_no_exact_count_is_anywhere(sealed: Place) -> None:
     made = sealed.open("sid").release("applicants", ["count"], purpose=PURPOSE, epsilon=1.0)
     (left,) = releases(sealed)
-    assert "2950" not in str(left.statement()).replace(str(made["count"].estimate.values()), "")
+    said = re.sub("[0-9a-f]{64}", "", str(left.statement()))  # a digest may hold any four digits
+    assert "2950" not in said.replace(str(made["count"].estimate.values()), "")
     assert made["count"].estimate.n == UNITS
