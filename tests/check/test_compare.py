@@ -182,3 +182,16 @@ def test_a_diff_finds_a_group_again_wherever_it_stands(make: Callable[..., Bundl
     before, after = make({"slices": {"l": [one, other]}}), make({"slices": {"l": [{**other, "e": 0.8}, one]}})
     (change,) = check(after, ReleasePolicy.parse(rule), owners=[maker.owner.verifier], diff=before).changes or ()
     assert change.values == {'slices.l["m x"].e': (0.9, 0.8)}
+
+
+def test_another_unsafe_door_beside_one_that_the_baseline_knows_is_worse(make: Any, maker: Any, values: Any) -> None:
+    rules = ReleasePolicy.parse(
+        b"[[require]]\nid = 'u'\nthat = \"!has(unsafe.door) || unsafe.door == 'UnsafeSeed'\"\nbecause = 'b'\n"
+    )
+    owners = [maker.owner.verifier]
+    old = make({**values, "unsafe": {"door": "UnsafeScore"}})
+    assert check(old, rules, owners=owners, baseline=old).exit == 0
+    pieces = [*values.items(), ("unsafe", {"door": "UnsafeOther"}), ("unsafe", {"door": "UnsafeScore"})]
+    new = maker.bundle(pieces, old.subject)
+    result = check(new, rules, owners=owners, baseline=old)
+    assert (result.exit, result.known) == (1, frozenset())

@@ -164,7 +164,7 @@ def test_a_recomputation_that_was_done_before_needs_no_accountant(make, maker, a
     # a planted answer is not believed: every entry says epsilon 0 now
     for entry in (tmp_path / "c").rglob("*.json"):
         kept = json.loads(entry.read_text())
-        entry.write_text(json.dumps({**kept, "numbers": [(0.0).hex() for _ in kept["numbers"]]}))
+        entry.write_text(json.dumps({**kept, "texts": [(0.0).hex() for _ in kept["texts"]]}))
     bent = tmp_path / "bent.json"
     bent.write_bytes(make({"privacy": {**alone["privacy"], "epsilon": 0.01}}).to_bytes())
     done = subprocess.run(
@@ -239,3 +239,17 @@ def test_how_much_is_composed_is_bounded_over_the_bundle(make, maker, values):
     # together with what the privacy statement composes
     assert found(sampled(32), "privacy").detail == many
     assert "more than 10000000" in found([{**GAUSSIAN, "count": 10**7}], "privacy").detail
+
+
+@pytest.mark.parametrize("steps", ["9999", [9999], True, {}])
+def test_steps_of_training_that_are_no_number_fail(make, maker, values, steps):
+    """Or nobody could hold them against the steps that were accounted for."""
+    values["training"]["steps"] = steps
+    assert check(make, maker, values)[0].status == "fail"
+
+
+def test_a_tuning_without_a_trial_is_a_failed_check_and_no_crash(make, maker, values):
+    values["privacy"]["tuning"] = {"trial": [], "trials": 3, "distribution": "poisson", "score_noise": None}
+    values["training"] |= {"mechanism": "boosting", "rounds": 3}
+    found, _ = check(make, maker, values)
+    assert (found.status, found.detail) == ("fail", "the events cannot be composed")

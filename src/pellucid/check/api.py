@@ -148,6 +148,8 @@ def _hold(
     read = {each.id: comparisons(programs[each.id], values) for each in findings if each.id in programs}
     parts = {name: reading.parts for name, reading in read.items()}
     unread = frozenset(name for name, reading in read.items() if not reading.whole)
+    if sum(piece.kind == rules.UNSAFE for piece in verified.evidence) > 1:  # read is of the last door alone
+        unread |= {name for name in read if rules.UNSAFE in programs[name].kinds}
     pieces = zip(verified.evidence, verified.indices, verified.signers, strict=True)
     sources = {piece.kind: Source(piece.kind, index, signer) for piece, index, signer in pieces}
     return CheckResult("", 3, findings, verification, policy, model, comparisons=parts, unread=unread, sources=sources)

@@ -54,7 +54,7 @@ def recheck(evidence: Sequence[Evidence]) -> tuple[CheckStatus, str, EpsilonChec
             _claim(statement.values, shown, steps)
         unclear = "a release states no price"
         priced(evidence)
-    except (Unverified, BadFile, ArithmeticError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (Unverified, BadFile, ArithmeticError, ValueError, TypeError, LookupError, AttributeError) as error:
         return "fail", error.what if isinstance(error, PellucidError) else unclear, shown
     if not statements:
         return "not checked", "the bundle holds no privacy evidence", shown
@@ -232,7 +232,7 @@ def _claim(values: Mapping[str, Any], found: EpsilonCheck, training_steps: Seque
     if "tuning" in values:  # whose steps are those of a trial, which was compared with its plan
         return
     for steps in training_steps:
-        if isinstance(steps, int | float) and steps > values["steps"]:
+        if steps is not None and real({"steps": steps}, "steps") > values["steps"]:
             raise Unverified("the model was trained for more steps than were accounted for")
 
 
