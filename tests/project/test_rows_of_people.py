@@ -422,3 +422,40 @@ def test_scores_and_statistics_are_released_of_people(place: Place) -> None:
         PEOPLE, abs=80
     )  # noise of about 9; rows are over twice as many
     assert place.proved()["release"].values["unit"] == "patient"
+
+
+BOOSTED = """
+[model]
+kind = "ebm"
+bins = 8
+leaves = 3
+[train]
+rounds = 3
+learning_rate = 0.5
+[privacy]
+epsilon = 2.0
+delta = 1e-5
+[split]
+test = 0.3
+"""
+
+
+def test_with_one_row_of_a_person_boosting_and_statistics_are_of_people(place: Place) -> None:
+    """Of whoever has more one row is sealed, drawn by chance: what takes one row a person then needs no other plan."""
+    schema = SCHEMA.replace(f"rows_per_unit = {BOUND}\nrows = 2500\n", "rows_per_unit = 1\n")
+    place.open().seal("single", visits(), schema=Schema.parse(schema))
+    patients = place.open().read("single", ["patient"], purpose=PURPOSE).column("patient").to_pylist()
+    assert len(patients) == len(set(patients)) == PEOPLE
+    recipe = place.root / "recipe.toml"
+    recipe.write_text(BOOSTED, encoding="utf-8")
+    train(place.open("sid"), "m", dataset="single", purpose=PURPOSE, recipe=recipe)
+    made = place.open("sid").release("single", ["count", "mean:age"], purpose=PURPOSE, epsilon=1.0)
+    count = made["count"].estimate
+    assert abs(count.value - PEOPLE) < 3.5 * (count.high - count.low) / 2  # seven deviations
+    proved = place.proved()
+    assert {event["kind"] for event in proved["privacy"].values["events"]} == {"gaussian"}
+    assert proved["dataset"].values["rows_per_unit"] == 1
+    assert {proved[kind].values["unit"] for kind in ("privacy", "release", "dataset")} == {"patient"}
+    assert proved["privacy"].values.get("unit_rows", 1) == 1
+    assert proved["evaluation"].values["auc"]["n"] <= 300  # people held out
+    assert [run.status for run in place.open().budget("single").runs] == ["complete", "complete"]

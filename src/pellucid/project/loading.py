@@ -54,7 +54,7 @@ def require_unit(plan: AnyPlan, sealed: data.Sealed) -> None:
     several = f'up to {bound} rows (unit "{schema.unit}")' if bound > 1 else "one row each"
     protects = f"people with up to {planned} rows" if planned > 1 else "one row"
     if isinstance(plan, BoostPlan):
-        fix = "train by gradients, with unit_rows in the plan; boosting takes one row a person"
+        fix = "train by gradients, with unit_rows in the plan, or seal with rows_per_unit = 1: boosting takes one row"
     else:
         fix = f"calibrate the plan with unit_rows={bound}" if bound > 1 else "leave unit_rows out of the plan"
     raise BadPlan(f"people have {several} here, and this plan protects {protects}", where="plan", fix=fix)
