@@ -270,3 +270,18 @@ def test_the_picture_shows_the_budget_of_the_time() -> None:
     assert "2026-03-01 10:09 UTC" in text
     later = [moment(0, 2.0), Moment("2026-04-01T10:00:00Z", 0.5, 1.0, "something", 2.0)]
     assert "UTC" not in timeline("d", 2.0, 1e-5, later)
+
+
+def test_whoever_passes_a_share_of_a_budget_is_told_and_the_share_is_a_least(pellucid: Any, fresh: Any) -> None:
+    def spent() -> float:
+        return float(pellucid("budget", "applicants", "--project", fresh.root, "--json").json["spent"])
+
+    where = ("applicants", "--delta", "1e-5", "--as", "sam", "--project", fresh.root)
+    below = pellucid("budget", "set", *where, "--epsilon", f"{2.02 * spent():.6f}")
+    assert (below.code, "or more of it" in below.out) == (0, False)
+    words = ("--purpose", PURPOSE, "--epsilon", "1", *as_ana(fresh))
+    released = pellucid("data", "release", "applicants", "count", *words)
+    assert (released.code, "50% or more of the budget of applicants is spent or reserved" in released.err) == (0, True)
+    assert "50% or more of it is spent or reserved" in shown(pellucid, fresh)
+    refused = pellucid("budget", "set", *where, "--epsilon", f"{spent() - 0.1:.6f}")
+    assert (refused.code, f"a budget of at least {spent()}" in refused.err) == (2, True), refused

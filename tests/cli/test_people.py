@@ -107,6 +107,15 @@ def test_without_a_bound_sealing_warns_and_training_refuses(pellucid: Any, fresh
     assert (ran.code, "declare rows_per_unit" in ran.err) == (2, True), ran
 
 
+def test_a_bound_of_one_row_is_told_in_the_singular(pellucid: Any, fresh: Any, files: Path) -> None:
+    here = ("--project", fresh.root, "--as", "olivia")
+    text = SCHEMA.replace("rows_per_unit = 3\nrows = 800\n", "rows_per_unit = 1\n")
+    (files / "visits.toml").write_text(text, encoding="utf-8")
+    sealed = pellucid("seal", "visits", files / "visits.csv", "--schema", files / "visits.toml", *here)
+    assert (sealed.code, "  one row of a person; what was beyond is left out" in sealed.out) == (0, True), sealed
+    assert "  one row of a person\n" in pellucid("data", "show", "visits", *here).out
+
+
 def test_an_identifier_that_repeats_is_refused_where_every_row_is_a_person(
     pellucid: Any, fresh: Any, files: Path
 ) -> None:

@@ -86,10 +86,11 @@ def act_seal(options: argparse.Namespace) -> int:
                 f"{label} sealed: {len(sealed.schema.columns)} columns, {len(sealed.manifest.groups)} groups of readers"
             )
             say(f"  manifest sha256:{sealed.manifest_sha256}")
-            if sealed.schema.unit != "row" and sealed.schema.rows_per_unit is None:
+            bound = sealed.schema.rows_per_unit
+            if sealed.schema.unit != "row" and bound is None:
                 note("  no rows_per_unit is declared: people may have any number of rows, and no model can be trained")
-            elif sealed.schema.unit != "row":
-                say(f"  at most {sealed.schema.rows_per_unit} rows of a person; what was beyond is left out")
+            elif bound is not None:
+                say(f"  {_at_most(bound)}; what was beyond is left out")
             say(f"next: delete the plaintext {options.file} when nothing else needs it")
     return 0
 
@@ -135,7 +136,7 @@ def act_show(options: argparse.Namespace) -> int:
         say(f"  target {sealed.schema.target}; unit {sealed.schema.unit}; {sealed.schema.units:,} people (public)")
         if sealed.schema.unit != "row":
             bound = sealed.schema.rows_per_unit
-            say("  no bound on the rows of a person" if bound is None else f"  at most {bound} rows of a person")
+            say("  no bound on the rows of a person" if bound is None else f"  {_at_most(bound)}")
         say(f"  purposes {', '.join(sealed.schema.purposes)}; retention {sealed.schema.retention or 'not declared'}")
         columns = sealed.schema.columns.values()
         table(
@@ -186,3 +187,7 @@ def act_export(options: argparse.Namespace) -> int:
         else:
             say(f"plaintext written to {path}: nothing protects it from here on")
     return 0
+
+
+def _at_most(rows: int) -> str:
+    return "one row of a person" if rows == 1 else f"at most {rows} rows of a person"
