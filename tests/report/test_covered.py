@@ -77,6 +77,6 @@ def test_a_change_prints_counts_whole_and_covers_each_number_as_its_own_evidence
     table = next(b for b in part.blocks if isinstance(b, Table) and b.id == "change")
     rows = {row[0].text: row[1:] for row in table.rows}
     assert [cell.text for cell in rows["Steps"]] == ["400", "438", "+38"]
-    assert [cell.text for cell in rows["Privacy loss ε, at most"]] == ["2.9994", "2.999871", "+4.71e-4"]
+    assert [cell.text for cell in rows["Privacy loss ε, at most"]] == ["2.9994", "2.999871", "+0.000471"]
     assert {cell.coverage for cell in (*rows["Steps"], *rows["Privacy loss ε, at most"])} == {("public",)}
     assert {cell.coverage for cell in rows["AUC"]} == {("uncovered",)}

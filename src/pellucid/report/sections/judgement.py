@@ -10,7 +10,7 @@ from pellucid.evidence import Coverage
 from pellucid.report.blocks import ABSENT, Block, Cell, Prose, Section, Table, text
 from pellucid.report.covered import covered
 from pellucid.report.elsewhere import elsewhere
-from pellucid.report.figures import exact
+from pellucid.report.figures import exact, fixed
 from pellucid.report.inputs import ReportInput
 from pellucid.report.language import say
 from pellucid.report.reading import Measure, Reader, how_table, others
@@ -148,5 +148,6 @@ def _difference(was: Measure | None, now: Measure | None, coverage: Coverage) ->
     if was is None or now is None:
         return ABSENT
     difference = round(now.value - was.value, 9)
+    places = 3 if was.low is not None else 0 if isinstance(difference, int) else 6
     sign = "+" if difference > 0 else ""
-    return Cell(f"{sign}{exact(difference)}", difference, (coverage,))
+    return Cell(f"{sign}{fixed(difference, places)}", difference, (coverage,))
