@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pellucid.evidence import COVERAGE
+from pellucid.evidence import COVERAGE, Finding
 from pellucid.report import render_html, render_json
 
 Make = Callable[..., Any]
@@ -184,3 +184,11 @@ def test_the_style_knows_print_dark_and_narrow() -> None:
     css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     for query in ("@media print", "prefers-color-scheme: dark", "max-width: 44rem", "break-inside: avoid", "72ch"):
         assert query in css
+
+
+def test_a_long_path_in_a_sentence_of_ours_goes_on_at_its_joints_and_is_escaped(sample: Make) -> None:
+    fix = "review.verdict<b>.of_all was not measured"
+    finding = Finding("x", "unmeasured", "error", "that", "because", {"review.verdict": None}, fix)
+    html = render_html(sample(findings=(finding,), exit_code=3))
+    assert "<code>review.<wbr>verdict&lt;b&gt;.<wbr>of_<wbr>all</code> was not measured" in html
+    assert "<bdi>review.<wbr>verdict</bdi>: absent" in html

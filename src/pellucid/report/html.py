@@ -103,7 +103,7 @@ def _worded(words: str, lang: str) -> Markup:
             if isinstance(part, Said):
                 found += _worded(part, lang)
             elif piece in _TYPED:
-                found += Markup("<code>{}</code>").format(part)
+                found += Markup(f"<code>{_jointed(part)}</code>")  # noqa: S704 - escaped
             else:
                 found += _isolated(part, lang) if _LETTERS.search(part) else _bare(part)
         else:
@@ -120,12 +120,21 @@ def _bare(part: str) -> Markup:
 
 def _isolated(words: str, lang: str) -> Markup:
     """A name or text of others; on a page that is not English, one of Latin letters is marked as English."""
-    from markupsafe import Markup, escape
+    from markupsafe import Markup
 
     english = lang not in ("", "en") and words.isascii() and _LETTERS.search(words) is not None
-    # Neither character of _JOINT occurs in what escaping writes, so nothing but our own <wbr> is added.
-    inside = _JOINT.sub(r"\g<0><wbr>", str(escape(words)))
+    inside = _jointed(words)
     return Markup(f'<bdi lang="en">{inside}</bdi>' if english else f"<bdi>{inside}</bdi>")  # noqa: S704 - escaped
+
+
+def _jointed(words: str) -> str:
+    """Escaped, and a long name may go on in the next line at its joints.
+
+    Neither character of ``_JOINT`` occurs in what escaping writes, so nothing but our own ``<wbr>`` is added.
+    """
+    from markupsafe import escape
+
+    return _JOINT.sub(r"\g<0><wbr>", str(escape(words)))
 
 
 def _kind(block: Block) -> Any:

@@ -191,9 +191,9 @@ def _requirements(report: ReportInput) -> Table:
         said: Said | None = None
         kinds = set()
         for path, value in sorted(finding.values.items()):
-            line = say("{path}: absent", path=path)
+            line = say("{name}: absent", name=path)
             if value is not None:
-                line = say("{path} = {value}", path=path, value=_value(value))
+                line = say("{name} = {value}", name=path, value=_value(value))
             said = line if said is None else say("{what}\n{more}", what=said, more=line)
             kind, _, inner = path.partition(".")
             evidence = report.last(kind.split("[")[0])
