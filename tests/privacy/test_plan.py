@@ -88,7 +88,7 @@ BAD = {
     "test": [-0.1, 1, 1.5, math.nan, math.inf, "0.3", None, False],
     "batch": [0, -1, 22_400, 22_401, 512.0, "512", None, True],
     "epochs": [0, -1, math.nan, math.inf, 10**9, 10**400, "20", None, True],
-    "clip": [0, -1.0, math.nan, math.inf, "1", None, True],
+    "clip": [0, -1.0, 1e-300, 1e-42, 1e39, 1e300, math.nan, math.inf, "1", None, True],
     "noise_multiplier": [0, -1, math.nan, math.inf, 1e-4, 1e7, "1", None, True],
 }
 

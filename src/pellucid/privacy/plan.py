@@ -19,10 +19,12 @@ from pellucid.privacy.choices import CLIPPINGS, MECHANISMS, Options
 from pellucid.privacy.events import MAX_COUNT, NOISE_RANGE, Event
 from pellucid.privacy.rows import check_rows, draws_rows, rows_event, rows_noise
 
-__all__ = ["Plan"]
+__all__ = ["CLIP_RANGE", "Plan"]
 
 _MAX_UNITS: Final = 10**12
 _MAX_VIEWS: Final = 1000
+CLIP_RANGE: Final = (1e-12, 1e12)
+"""Far outside of what anybody clips to: beyond, sums with noise leave what 32-bit numbers can say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,7 @@ class Plan:
         batch: Expected units in a step's Poisson sample, in [1, train_units); also the normaliser of the summed
             gradients, since the size of a sample is private. Where rows are drawn, the units whose rows they would be.
         epochs: Expected passes over the training units, above 0; need not be whole.
-        clip: L2 norm to which each unit's gradient is clipped, above 0.
+        clip: L2 norm to which each unit's gradient is clipped, of :data:`CLIP_RANGE`.
         noise_multiplier: Standard deviation of the noise in multiples of ``clip``, in [1e-3, 1e6]: what the accountant
             is told. With adaptive clipping it is that of sum and count together, and has to be below ``batch / 10``.
         clipping: One of :data:`~pellucid.privacy.choices.CLIPPINGS`.
@@ -84,9 +86,10 @@ class Plan:
         check_number(self, "test", float, lambda v: 0 <= v < 1, "a share in [0, 1)")
         below = f"at least 1 and below {self.train_units} train units"
         check_number(self, "batch", int, lambda v: 1 <= v < self.train_units, below)
-        few = f"above 0, in {MAX_COUNT:g} steps"
+        few = f"above 0, and at most {MAX_COUNT:g} steps"
         check_number(self, "epochs", float, lambda v: v > 0 and self.steps <= MAX_COUNT, few)
-        check_number(self, "clip", float, lambda v: v > 0, "above 0")
+        least, most = CLIP_RANGE
+        check_number(self, "clip", float, lambda v: least <= v <= most, f"within [{least:g}, {most:g}]")
         check_number(self, "noise_multiplier", float, lambda v: low <= v <= high, f"within [{low:g}, {high:g}]")
         check_name(self, "clipping", CLIPPINGS)
         check_name(self, "mechanism", MECHANISMS)
