@@ -58,7 +58,7 @@ def _quality(report: ReportInput) -> Highlight | None:
     if right is None or trivial is None:
         return None
     words = say(
-        "On people it has not seen it is right in {right} of 100 cases; always naming the more frequent class would be "
+        "On people it has not seen it is right in {right} of 100 cases; always naming the most frequent class would be "
         "right in {trivial}.",
         right=fixed(100 * right.value, 1),
         trivial=fixed(100 * trivial.value, 1),

@@ -66,7 +66,12 @@ def data(report: ReportInput) -> Section:
             *_rows(reader),
             (text(say("Target")), reader.words("target")),
             (text(say("Purposes")), reader.words("purposes")),
-            (text(say("Keep until")), reader.words("retention")),
+            (
+                text(say("Keep until")),
+                text(say("no day is declared"), "open")
+                if reader.get("retention") is None
+                else reader.words("retention"),
+            ),
             (text(say("Manifest, SHA-256")), reader.code("manifest")),
         ),
         "facts",

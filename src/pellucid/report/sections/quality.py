@@ -38,7 +38,7 @@ def performance(report: ReportInput) -> Section:
     measures = (
         ("auc", say("AUC")),
         ("accuracy", say("Accuracy")),
-        ("majority_accuracy", say("Accuracy of always saying the more frequent class")),
+        ("majority_accuracy", say("Accuracy of always saying the most frequent class")),
         *(() if many else (("base_rate", say("Base rate of the positive class")),)),
     )
     rows = tuple((text(label), reader.estimate(key), reader.units(key)) for key, label in measures)
