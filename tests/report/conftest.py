@@ -396,6 +396,13 @@ def attacked(sample: Callable[..., Any]) -> Any:
             values["case"] = {"of": {HOSTILE: HOSTILE}, "base": 0, "answer": 1, "attribution": {HOSTILE: 1}}
             values["effects"] = [{"field": HOSTILE, "points": [0], "at": [HOSTILE], "change": [{"value": 1}]}]
             values["tokens"] = [{"token": HOSTILE, "attribution": 1}]
+            values["class"] = HOSTILE
+            shape = {"adds": [1, 2], "names": [HOSTILE, HOSTILE], "missing": 1}
+            values["readout"] = {"kind": "additive", "intercept": 1, "columns": {HOSTILE: shape}}
+        if item.kind == "privacy":  # events that an accountant would read, so that the guarantee is said in words
+            values["events"] = item.values["events"]
+            values |= {"unit_rows": 2, "sampling": HOSTILE, "odometer": {"epsilon": 1}}
+            values["tuning"] = {"distribution": HOSTILE, "trials": 2, "hold": 0}
         how = {HOSTILE: HOSTILE, "x": [HOSTILE]}
         subject = dataclasses.replace(item.subject, name=HOSTILE)
         items.append(dataclasses.replace(item, values=values, how=how, error={HOSTILE: HOSTILE}, subject=subject))
@@ -405,6 +412,10 @@ def attacked(sample: Callable[..., Any]) -> Any:
     )
     since = {"since": {"name": HOSTILE, "sha256": HOSTILE}, "before": {HOSTILE: 1}, "features_added": [HOSTILE]}
     items.append(Evidence("change", model, since, {}, "uncovered"))
+    other = {"with": {"name": HOSTILE, "sha256": HOSTILE}, "architecture": HOSTILE, "readable": False}
+    items.append(Evidence("comparison", model, {**other, "numbers": {HOSTILE: 1}}, {HOSTILE: HOSTILE}, "uncovered"))
+    tuned = {"score": {"name": HOSTILE, "on": HOSTILE}, "space": {HOSTILE: [HOSTILE], "x": {"low": 1, "high": 2}}}
+    items.append(Evidence("tuning", model, tuned, {}, "public"))
     items.append(Evidence("unsafe", model, {"door": HOSTILE}, {}, "public"))
     items.append(Evidence("review", model, {"verdict": HOSTILE, HOSTILE: HOSTILE}, {}, "public"))
     items.append(Evidence("slices", model, {HOSTILE: [{HOSTILE: HOSTILE}]}, {}, "uncovered"))
