@@ -27,8 +27,8 @@ ifeq ($(DIR),demo)
 endif
 	@$(BIN)/pellucid demo "$(DIR)"
 
-test: setup ## run the tests, without the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+test: setup ## run the tests, without the slow ones, on two cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses 2
 
 test-all: setup ## run every test
 	$(BIN)/python -m pytest
