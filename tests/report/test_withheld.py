@@ -84,3 +84,13 @@ def test_a_clause_is_missing_only_if_more_than_what_is_not_shown_is_missing(publ
     assert sum(cell.value for cell in gdpr[1:]) == len(
         [row for b in part.blocks if getattr(b, "id", "") == "map-gdpr" for row in b.rows]
     )
+
+
+def test_an_id_is_not_broken_at_its_hyphen_in_the_summary(public: Any) -> None:
+    ids = ("evaluation.auc", "calibration.ece-of-the-whole", "provenance.key-release-of-all-people")
+    found = dataclasses.replace(public, findings=tuple(finding(id, "evaluation.auc.low") for id in ids))
+    for width in (48, 60, 80):
+        lines = summary(found, width)
+        assert all(len(line) <= width for line in lines)
+        assert all(any(id in line for line in lines) for id in ids)
+        assert not [line for line in lines if line.endswith("-")]

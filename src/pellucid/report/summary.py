@@ -22,19 +22,24 @@ def summary(report: ReportInput, width: int = 80) -> tuple[str, ...]:
     page = view(report)
     width = max(width, 40)
     lines = [f"{page.verdict.word}  {page.name}  (for {page.tier})"]
-    lines += textwrap.wrap(page.verdict.sentence, width)
+    lines += _wrap(page.verdict.sentence, width)
     for alarm in page.alarms:
-        lines += textwrap.wrap(f"! {alarm}", width, subsequent_indent="  ")
+        lines += _wrap(f"! {alarm}", width, "  ")
     for row in page.requirements.rows:
         result, severity = row[1].text.split("\n")
         if row[1].tone != "good":
             words = f"  {result}  {row[0].text} {severity}"
-            lines += textwrap.wrap(words, width, subsequent_indent="      ", replace_whitespace=True)
+            lines += _wrap(words, width, "      ")
     label = max(len(row[0].text) for row in page.key_figures.rows)
     for name, value in page.key_figures.rows:
-        lines += textwrap.wrap(f"  {name.text:<{label}}  {value.text}", width, subsequent_indent=" " * 6)
+        lines += _wrap(f"  {name.text:<{label}}  {value.text}", width, " " * 6)
     for status in ("not measured", "not shown"):
         empty = [section.title for section in page.sections if section.status == status]
         if empty:
-            lines += textwrap.wrap(f"{status}: {', '.join(empty)}", width, subsequent_indent="  ")
+            lines += _wrap(f"{status}: {', '.join(empty)}", width, "  ")
     return tuple(lines)
+
+
+def _wrap(words: str, width: int, indent: str = "") -> list[str]:
+    """Lines of at most ``width``; an id, such as ``provenance.key-release``, stays in one piece."""
+    return textwrap.wrap(words, width, subsequent_indent=indent, break_on_hyphens=False)
