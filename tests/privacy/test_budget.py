@@ -177,10 +177,14 @@ def test_the_cap_converts_back_to_the_budget_and_never_above():
     ],
 )
 def test_a_budget_that_cannot_be_meant_is_refused(epsilon, delta):
-    with pytest.raises(BadPlan):
-        order_for(epsilon, delta)
-    with pytest.raises(BadPlan):
-        check_new_budget(Ledger("applicants", None), epsilon, delta)
+    for refuses in (
+        lambda: order_for(epsilon, delta),
+        lambda: check_new_budget(Ledger("applicants", None), epsilon, delta),
+    ):
+        with pytest.raises(BadPlan) as caught:
+            refuses()
+        assert caught.value.where in ("epsilon", "delta")
+        assert caught.value.fix, "what to do next"
 
 
 # -- admission --------------------------------------------------------------------------------------------------------
@@ -421,8 +425,10 @@ def test_the_same_budget_may_be_set_again_even_if_one_plan_filled_it():
 
 
 def test_a_delta_that_could_give_a_person_away_is_refused():
-    with pytest.raises(BadPlan, match="1/1000"):
+    with pytest.raises(BadPlan, match="1/1000") as caught:
         check_new_budget(Ledger("applicants", None), 3.0, 1e-3, units=1000)
+    assert caught.value.fix == "a tenth of that or less, such as 0.0001"
+    check_new_budget(Ledger("applicants", None), 3.0, 1e-4, units=1000)
 
 
 def test_the_order_is_fixed_by_the_first_reservation():

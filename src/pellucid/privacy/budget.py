@@ -200,7 +200,11 @@ def check_new_budget(ledger: Ledger, epsilon: float, delta: float, *, units: int
     """
     order = order_for(epsilon, delta)
     if units is not None and delta * units >= 1:
-        raise BadPlan(f"delta must be below 1/{units}, or it could give people away", where="delta")
+        raise BadPlan(
+            f"delta must be below 1/{units}, or it could give people away",
+            where="delta",
+            fix=f"a tenth of that or less, such as {10.0 ** math.floor(math.log10(0.1 / units)):g}",
+        )
     if not ledger.untouched:
         new = Budget(float(epsilon), float(delta), ledger.order or order)
         used = ledger.epsilon(ledger.runs, new)

@@ -182,6 +182,11 @@ def check_numbers(epsilon: Any, delta: Any) -> None:
     """Raises BadPlan unless ``epsilon`` and ``delta`` are numbers that a budget may have."""
     for name, value in (("epsilon", epsilon), ("delta", delta)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise BadPlan(f"{name} must be a finite number above 0", where=name)
+            such = {"epsilon": "a few units, such as 8", "delta": "far below 1 over the number of people, such as 1e-6"}
+            raise BadPlan(f"{name} must be a finite number above 0", where=name, fix=such[name])
     if not accounting.MIN_DELTA <= delta < 1:
-        raise BadPlan(f"delta must be in [{accounting.MIN_DELTA:g}, 1)", where="delta")
+        raise BadPlan(
+            f"delta must be in [{accounting.MIN_DELTA:g}, 1)",
+            where="delta",
+            fix="far below 1 over the number of people, such as 1e-6",
+        )
