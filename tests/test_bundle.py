@@ -90,6 +90,7 @@ def test_what_others_say_of_a_model_counts_before_what_its_trainer_says() -> Non
         ([(CY, "reject"), (CY, "approve")], "approve"),
         ([(CY, "approve"), (CY, "reject")], "reject"),
         ([(OWNER, "reject"), (CY, "reject"), (CY, "approve")], "reject"),
+        ([(CY, "reject"), (OWNER, "abstain")], "reject"),  # a word that no rule asks for covers nothing
     ],
 )
 def test_a_rejection_counts_until_who_rejected_approves(reviews: list[tuple[SigningKey, str]], counts: str) -> None:

@@ -410,10 +410,15 @@ def _weight(entries: Sequence[Entry]) -> list[int]:
     trainers = {entry.signer.line for entry in entries if entry.evidence.kind == "training"}
     reviews = {entry.signer.line: i for i, entry in enumerate(entries) if entry.evidence.kind == "review"}
     standing = {i for i in reviews.values() if entries[i].evidence.values["verdict"] != "approve"}
+    rejected = {i for i in standing if entries[i].evidence.values["verdict"] == "reject"}  # nothing covers it
     attacks = [i for i, entry in enumerate(entries) if entry.evidence.kind == "attack"]
     if attacks:
         standing.add(max(attacks, key=lambda i: (float(entries[i].evidence.values["epsilon_lower"]), i)))
-    return sorted(range(len(entries)), key=lambda i: (i in standing, entries[i].signer.line not in trainers, i))
+
+    def weight(i: int) -> tuple[bool, bool, bool, int]:
+        return i in standing, i in rejected, entries[i].signer.line not in trainers, i
+
+    return sorted(range(len(entries)), key=weight)
 
 
 def _own_words(entries: Sequence[Entry], names: Sequence[str]) -> None:

@@ -224,3 +224,15 @@ def test_a_rejection_that_a_public_bundle_would_not_show_stops_it(reported: Plac
     assert publish.bundle(project, "tiny").subject.name == "tiny@1"
     review(reported.open("ana"), "tiny", verdict="approve", note="the reasons are written down now")
     assert publish.bundle(project, "tiny", tier="public").subject.name == "tiny@1"
+
+
+def test_nobody_takes_back_the_rejection_of_another(reported: Place) -> None:
+    """Neither by a review in the other's name that readers are not shown, nor by one in nobody's."""
+    review(reported.open("kim"), "tiny", verdict="reject", note="no")
+    sid = reported.open("sid")
+    subject = models(sid)["tiny@1"][0].subject
+    for named in ({"reviewer": "kim"}, {}):
+        values = {"verdict": "approve", **named}
+        sid.publish([Evidence("review", subject, values, {}, "public", tier="steward")])
+        with pytest.raises(Refused, match="kim rejected tiny@1"):
+            sid.bundle("tiny", tier="public")

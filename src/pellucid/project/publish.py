@@ -50,20 +50,25 @@ def _build(project: Project, label: str, tier: str) -> Bundle:
     digests = {trained_on(e)[1] for e in about if e.kind == "training"}
     ours = [e for e in entries if e.kind == "evidence" and _about(e.evidence, label, digests)]
     chosen = [e for e in ours if e.evidence.tier in allowed]
-    _nothing_hushed_up(label, tier, [e.evidence for e in ours if e.evidence.kind == "review"])
+    _nothing_hushed_up(label, tier, [e for e in ours if e.evidence.kind == "review"])
     signers = {e.signer.line for e in chosen}
     # revocations of everybody: a waiver beside the bundle may be by somebody who signed no evidence
     trusted = [e.index for e in entries if e.kind == "revoke" or _trusts(e, signers)]
     return bundles.build(project.log, about[0].subject, [e.index for e in chosen], trusted)
 
 
-def _nothing_hushed_up(label: str, tier: str, reviews: Sequence[Evidence]) -> None:
-    """A rejection that stands, and that readers of ``tier`` would not be told of, stops what is made for them."""
-    last = {review.values["reviewer"]: review for review in reviews}
-    for reviewer, review in last.items():
-        if review.values["verdict"] == "reject" and review.tier not in bundles.up_to(tier):
+def _nothing_hushed_up(label: str, tier: str, reviews: Sequence[Entry]) -> None:
+    """A rejection that stands, and that readers of ``tier`` would not be told of, stops what is made for them.
+
+    Only who signed it takes it back: whom a review names is the word of whoever signed that one.
+    """
+    last = {entry.signer.line: entry for entry in reviews}
+    for entry in last.values():
+        review = entry.evidence
+        if review.values["verdict"] != "approve" and review.tier not in bundles.up_to(tier):
             raise Refused(
-                f"{reviewer} rejected {label}, and what is made for {tier} readers would not say so",
+                f"{entry.signer.name.rpartition('/')[2]} rejected {label},"
+                f" and what is made for {tier} readers would not say so",
                 where=label,
                 fix="make it for auditors, or settle the objection with the reviewer, who signs a new review",
             )
