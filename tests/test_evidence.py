@@ -123,6 +123,11 @@ def test_an_interval_whose_ends_are_the_wrong_way_round_is_refused_wherever_it_s
     assert evidence(kind="fairness", values={"columns": {"a": {"groups": [{"auc": good}]}}}).values
     with pytest.raises(Unverified, match=r"fairness\.columns\.a\.groups\[1\]\.auc: .*wrong way round"):
         evidence(kind="fairness", values={"columns": {"a": {"groups": [{"auc": good}, {"auc": bent}]}}})
+    deep: Any = bent
+    for _ in range(5000):  # a statement by somebody else may be nested as deeply as JSON goes, and is no crash
+        deep = [deep]
+    with pytest.raises(Unverified, match="wrong way round"):
+        evidence(kind="fairness", values={"columns": {}, "deep": deep})
 
 
 @given(st.integers(0, 10**9))

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -306,14 +306,16 @@ class Finding:
 
 
 def _bent(value: Any, path: str) -> str | None:
-    """The path of an interval whose ends are the wrong way round, if there is one."""
-    if isinstance(value, Mapping):
-        low, high = value.get("low"), value.get("high")
-        if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
-            return path
-        inner = ((each, f"{path}.{name}") for name, each in value.items())
-    elif isinstance(value, list | tuple):
-        inner = ((each, f"{path}[{place}]") for place, each in enumerate(value))
-    else:
-        return None
-    return next((found for each, place in inner if (found := _bent(each, place)) is not None), None)
+    """The path of an interval whose ends are the wrong way round, if there is one. No nesting is too deep for it."""
+    open_: list[tuple[Any, str]] = [(value, path)]
+    while open_:
+        value, path = open_.pop()
+        if isinstance(value, Mapping):
+            low, high = value.get("low"), value.get("high")
+            if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
+                return path
+            inner: Iterable[tuple[str, Any]] = ((f".{name}", each) for name, each in value.items())
+        else:
+            inner = ((f"[{place}]", each) for place, each in enumerate(value))
+        open_ += [(each, path + step) for step, each in inner if isinstance(each, Mapping | list | tuple)]
+    return None
