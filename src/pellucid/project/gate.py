@@ -15,13 +15,16 @@ EVERY: Final = 2.0
 
 
 class Gate:
-    """Looks into the log every :data:`EVERY` seconds; in between, asking costs less than a microsecond."""
+    """Looks into the log when first asked, for a run that was ended before it went on, and every :data:`EVERY` seconds.
+
+    In between, asking costs less than a microsecond.
+    """
 
     def __init__(self, project: Project, reservation: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._project = project
         self._reservation = reservation
         self._clock = clock
-        self._next = clock() + EVERY
+        self._next = clock()
 
     def ended(self) -> str | None:
         """Why the run has to end before its next step, or None."""
