@@ -121,6 +121,13 @@ def test_who_includes_a_policy_trusts_nobody_whom_that_does_not(tmp_path: Path) 
 BASE = "[parameters]\nepsilon = 3.0\nroles = ['a']\n[environment.production]\nepsilon = 1.0\n"
 
 
+def test_where_no_included_policy_says_who_waives_the_including_one_does(tmp_path: Path) -> None:
+    top = write(tmp_path, top='include = ["b.toml"]\n' + rule("x", "privacy.ok"), b=rule("y", "privacy.ok"))
+    assert ReleasePolicy.read(top).waiving == ("owner",)
+    top.write_text(top.read_text() + '[trust]\nwaivers = ["steward"]\n')
+    assert ReleasePolicy.read(top).waiving == ("steward",)
+
+
 def test_the_environment_chooses_and_the_including_file_has_the_last_word(tmp_path: Path) -> None:
     top = write(tmp_path, top='include = ["base.toml"]\n' + rule("x"), base=BASE)
     values = {"privacy": {"epsilon": 2.0}}
