@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from tests.project.conftest import Place, make_frame
+from tests.project.conftest import PURPOSE, Place, make_frame
 
 from pellucid.evidence import Evidence, Subject
 from pellucid.project import earlier
 from pellucid.project.model import load, models
+from pellucid.project.recipe import train
 
 MODEL = Subject("m@1", "0" * 64)
 
@@ -39,6 +40,13 @@ def test_a_second_version_of_the_data_is_held_against_what_was_published_of_the_
     one, two = (earlier.counts([e["fairness"]])["gender"][0] for e in (first, second))
     for name in one.keys() & two.keys():
         assert one[name] == two[name] or abs(one[name] - two[name]) >= 20
+
+
+def test_data_made_of_the_same_people_under_another_name_is_held_against_them_too(trained: Place) -> None:
+    owner = trained.open()
+    owner.seal("others", make_frame().iloc[:-4], schema=trained.schema, parents=["applicants"])
+    model = train(owner, "heir", dataset="others", purpose=PURPOSE, recipe=trained.recipe).model
+    assert {e.subject.name for e in earlier.earlier(load(trained.open(), model))} >= {"tiny@1"}
 
 
 def test_a_model_of_the_same_people_is_reported_whole(trained: Place) -> None:

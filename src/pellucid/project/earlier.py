@@ -1,4 +1,6 @@
-"""What was published before about another version of the same data, so that nobody learns by subtraction who came.
+"""What was published before about other data of the same people, so that nobody learns by subtraction who came.
+
+Other data is another version, or what stewards said was made of it (``lineage``).
 
 The record of it is the log: what evidence about models of other versions says. The rule is
 :mod:`pellucid.disclosure.differencing`'s. The number of all held-out people stays, rounded to ten; a change over a
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pellucid.disclosure import apart, held_back
 from pellucid.evidence import Evidence
+from pellucid.privacy.folding import related
 from pellucid.project.model import models, trained_on
 
 if TYPE_CHECKING:
@@ -31,12 +34,13 @@ _SHARES: Final = ("base_rate", "majority_accuracy")
 
 
 def earlier(trained: Trained) -> tuple[Evidence, ...]:
-    """The evidence about models of other versions of the data that ``trained`` was trained on."""
+    """The evidence about models of other data of people that ``trained`` was trained on: by version or by lineage."""
     sealed = trained.sealed
+    kin = related(trained.project.counted(), sealed.name)
     found: list[Evidence] = []
     for about in models(trained.project).values():
         named, digest = trained_on(next(item for item in about if item.kind == "training"))
-        if named.partition("@")[0] == sealed.name and digest != sealed.manifest_sha256:
+        if named.partition("@")[0] in kin and digest != sealed.manifest_sha256:
             found += about
     return tuple(found)
 
