@@ -48,8 +48,12 @@ def census() -> Path:
     return path
 
 
-def _incoming(target: Path) -> None:
-    """The census as the file that a department would hand over: no index column, no leading blanks."""
+def hand_over(target: Path) -> None:
+    """Write the census as the file that a department would hand over: no index column, no leading blanks.
+
+    Raises:
+        MissingExtra: The data set is not installed.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     with census().open(newline="", encoding="utf-8") as source, target.open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out)
@@ -101,7 +105,7 @@ def walk(root: Path, verb: Verb) -> Path:
     shutil.copyfile(resources / "schemas" / "applicants.toml", schema)
     shutil.copyfile(resources / "recipes" / "credit.toml", recipe)
     incoming = root / "incoming" / "applicants.csv"
-    _incoming(incoming)
+    hand_over(incoming)
     step("access", "adopt", "--schema", schema, as_="olivia")
     step("seal", "applicants", str(incoming), "--schema", schema, as_="sam")
     incoming.unlink()

@@ -23,6 +23,22 @@ sys.exit(code)
 """
 
 
+def test_the_demo_s_table_is_had_by_itself_and_nothing_is_written_over(tmp_path: Path, plain: None) -> None:
+    from pellucid.cli import run
+    from pellucid.schema import Schema
+
+    path = tmp_path / "new" / "applicants.csv"
+    assert run(["demo", "--data", str(path)]) == 0
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    shipped = Path(demo.__file__).parents[2] / "schemas" / "applicants.toml"
+    assert set(header.split(",")) == set(Schema.read(shipped).columns)
+    assert len(rows) == 32_561
+    path.write_text("mine")
+    assert run(["demo", "--data", str(path)]) == 2
+    assert path.read_text() == "mine"
+    assert [each.name for each in path.parent.iterdir()] == ["applicants.csv"], "no project beside it"
+
+
 @pytest.mark.slow
 def test_the_demo_walks_the_whole_corridor(tmp_path: Path, plain: None) -> None:
     root = tmp_path / "demo"
