@@ -194,7 +194,8 @@ class Standing:
         planned = self._reserved[reservation][1]
         if evidence.kind in ("release", "tuning"):
             return reservation, planned
-        return reservation, evidence.values["steps"] if evidence.kind == "training" else 0
+        # of a tuning, the steps of its best trial are others than those that were reserved
+        return reservation, min(evidence.values["steps"], planned) if evidence.kind == "training" else 0
 
     def _take(self, entry: Entry) -> None:
         body: Any = entry.body
