@@ -25,7 +25,7 @@ from pellucid.check import check
 from pellucid.check.epsilon import recheck
 from pellucid.errors import BadFile, BadPlan, BudgetExceeded, Denied, Misuse, Refused, Tampered, UnknownName
 from pellucid.privacy import TuningPlan
-from pellucid.project import budgets, gate, model, tuning
+from pellucid.project import budgets, gate, model, reserving, tuning
 from pellucid.project.drawer import KEY, STATE, Drawer
 from pellucid.project.recipe import Outcome
 from pellucid.project.reservations import folder, lock
@@ -401,15 +401,14 @@ def test_an_abandoned_tuning_stays_spent_and_its_state_is_destroyed(killed: Plac
 def test_when_a_settlement_is_recorded_the_key_is_gone(sealed: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that no kill between the two leaves a key behind."""
     fixed(monkeypatch, 1)
-    record, seen = Project.record, []
+    settle, seen = reserving.settle, []
 
-    def watched(self: Project, kind: str, **fields: Any) -> Any:
-        if kind == "settle":
-            place = folder(self, fields["reservation"])
-            seen.append((place.is_dir(), (place / KEY).exists(), (place / STATE).exists()))
-        return record(self, kind, **fields)
+    def watched(project: Project, label: str, reservation: str, **fields: Any) -> None:
+        place = folder(project, reservation)
+        seen.append((place.is_dir(), (place / KEY).exists(), (place / STATE).exists()))
+        settle(project, label, reservation, **fields)
 
-    monkeypatch.setattr(Project, "record", watched)
+    monkeypatch.setattr(reserving, "settle", watched)
     tune(sealed.open("sid"), sealed)
     assert seen == [(True, False, False)]
 
