@@ -44,7 +44,10 @@ def agree(found: Contribution, expected: Tensor, kind: torch.dtype) -> None:
     everyone = torch.arange(units)
     for room in (Room(0), Room(LARGE), Room(LARGE, lasting=True)):
         one = found.select(everyone)
-        torch.testing.assert_close(one.squared_norms(room).sqrt(), norms, rtol=tolerance, atol=0)
+        measured, gone = one.squared_norms(room).sqrt(), norms == 0
+        torch.testing.assert_close(measured[~gone], norms[~gone], rtol=tolerance, atol=0)
+        # of terms that take each other away, the norm is what rounding may have hidden, never less
+        assert (measured[gone] < 0.1).all()
         for contribution, which in ((one, everyone), (one.select(some), some)):
             summed = torch.einsum("u,u...->...", factors[which], expected[which])
             scale = float(torch.einsum("u,u...->...", factors[which], expected[which].abs()).max())
