@@ -28,7 +28,7 @@ endif
 	@$(BIN)/pellucid demo "$(DIR)"
 
 test: setup ## run the tests, without the slow ones, on two cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 test-all: setup ## run every test
 	$(BIN)/python -m pytest

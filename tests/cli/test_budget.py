@@ -281,7 +281,7 @@ def test_whoever_passes_a_share_of_a_budget_is_told_and_the_share_is_a_least(pel
     assert (below.code, "or more of it" in below.out) == (0, False)
     words = ("--purpose", PURPOSE, "--epsilon", "1", *as_ana(fresh))
     released = pellucid("data", "release", "applicants", "count", *words)
-    assert (released.code, "50% or more of the budget of applicants is spent or reserved" in released.err) == (0, True)
+    assert (released.code, "applicants: 50% or more of the budget is spent or reserved" in released.err) == (0, True)
     assert "50% or more of it is spent or reserved" in shown(pellucid, fresh)
     refused = pellucid("budget", "set", *where, "--epsilon", f"{spent() - 0.1:.6f}")
     assert (refused.code, f"a budget of at least {spent()}" in refused.err) == (2, True), refused

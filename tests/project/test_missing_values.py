@@ -80,7 +80,7 @@ def test_every_question_is_answered_where_values_are_missing(once: Place) -> Non
 
 def test_people_of_no_known_group_are_a_group(once: Place) -> None:
     groups = last(once.open(), "fairness")["columns"]["gender"]["groups"]
-    assert {group["name"] for group in groups} == {"Female", "Male", MISSING}
+    assert {group["group"] for group in groups} == {"Female", "Male", MISSING}
 
 
 def test_what_is_missing_is_null_in_the_rows_for_stewards(once: Place) -> None:

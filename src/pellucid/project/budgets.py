@@ -196,8 +196,8 @@ def alert(project: Project, before: Sequence[Ledger]) -> None:
         new = Ledger.fold(entries, old.dataset, old.purpose)
         if new.alert is not None and new.alert != old.alert and new.budget is not None:
             tell(
-                f"{new.alert:.0%} or more of the budget of {new.name} is spent or reserved;"
-                f" {new.left:g} of {new.budget.epsilon:g} is left"
+                f"{new.name}: {new.alert:.0%} or more of the budget is spent or reserved,"
+                f" {new.left:g} of {new.budget.epsilon:g} left"
             )
 
 
