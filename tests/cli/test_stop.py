@@ -10,6 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def test_ctrl_c_while_training_settles_and_is_130(pellucid: Any, fresh: Any, tmp_path: Path) -> None:
     recipe = tmp_path / "long.toml"

@@ -18,6 +18,8 @@ from pellucid.privacy import Ledger
 from pellucid.privacy.forecast import forecast
 from pellucid.project import publish
 
+pytestmark = pytest.mark.slow  # processes that are killed, and many at once
+
 BEFORE = ["decided", "locked", "reservation not committed"]
 DURING = [
     "reserved",
