@@ -105,6 +105,11 @@ class VerifyKey:
     public: bytes
 
     @property
+    def person(self) -> str:
+        """Whose it is, without the project: ``ana`` of ``credit/ana``."""
+        return self.name.rpartition("/")[2]
+
+    @property
     def hash(self) -> bytes:
         """The 4-byte key id of C2SP signed notes."""
         return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:4]

@@ -76,7 +76,7 @@ def look_at(waiver: Waiver, verified: Verified, bundle: Bundle, policy: ReleaseP
         if at > now + dt.timedelta(hours=1):
             return waiver.looked_at(f"it was signed at {said['at']}, which is still to come by this clock")
         if signer == verified.owner:
-            mine = signer.name.rpartition("/")[2]
+            mine = signer.person
             return waiver.looked_at("" if "owner" in roles else f"{mine} is owner, and {_who(roles)} waives here", mine)
         # by the owner's own time: the place in the log of what the file carries is nobody's word
         known = {entry.leaf: entry for entry in [*carried, *(parse(i.index, i.leaf) for i in bundle.grants)]}
