@@ -28,14 +28,12 @@ class Gate:
 
     def ended(self) -> str | None:
         """Why the run has to end before its next step, or None."""
-        return None if self._clock() < self._next else self.look()
-
-    def look(self) -> str | None:
-        """The same, whenever it looked last."""
+        if self._clock() < self._next:
+            return None
         self._project.refresh()
         for entry in self._project.counted():
             if entry.kind == "halt" and entry.body["reservation"] == self._reservation:
-                return f"{entry.signer.name.rpartition('/')[2]} ended this run"
+                return f"{entry.signer.person} ended this run"
             if entry.kind == "settle" and entry.body["reservation"] == self._reservation:
                 return "this run was settled by somebody else, so that its plan is spent"
         self._next = self._clock() + EVERY

@@ -266,7 +266,7 @@ class Session:
                 self.say("how long it takes is in the log, and hints at how many there were")
                 self.say("hold = SECONDS in the space keeps the end back for so long")
             self.gate = Gate(self.project, self.made.name)
-            self._open(self.gate.look())
+            self._open(self.gate.ended())
             while self.state["done"] < self.state["trials"]:
                 self._next()
             self._wait(until)
