@@ -211,8 +211,7 @@ class Standing:
         elif entry.kind == "seal":
             self._sealed.add((body["dataset"], body["version"]))
         elif entry.kind == "reserve":
-            planned = sum(int(event["count"]) for event in body["events"])
-            self._reserved[body["reservation"]] = (entry.signer.line, planned)
+            self._reserved[body["reservation"]] = (entry.signer.line, planned_steps(entry))
             self._runs[body["run"]] = entry.signer.line
             self._reservations[body["run"]] = body["reservation"]
         elif entry.kind == "register":
@@ -224,6 +223,11 @@ class Standing:
             self._shown[reservation] = max(took, self._shown.get(reservation, 0))
             if entry.evidence.kind == "training":
                 self._made[entry.evidence.subject.name] = entry.evidence.subject.sha256
+
+
+def planned_steps(entry: Entry) -> int:
+    """All steps of a reservation."""
+    return sum(int(event["count"]) for event in entry.body["events"])
 
 
 def _day(entry: Entry) -> str:

@@ -15,6 +15,7 @@ from pellucid.console import command
 from pellucid.errors import Misuse, PellucidError
 from pellucid.log.entries import Entry, seal_record
 from pellucid.project.drawer import STATE, destroy
+from pellucid.project.lawful import planned_steps
 from pellucid.project.project import Project, tell
 
 __all__ = [
@@ -153,7 +154,7 @@ def waiting(project: Project, name: str, *, to_go_on: bool = True) -> Entry | No
 
 def resumption(project: Project, entry: Entry) -> str:
     """The command by which whoever reserved a run goes on with it, to be pasted."""
-    signer = entry.signer.name.rpartition("/")[2]
+    signer = entry.signer.person
     known = project.layout.identities()
     acts = os.environ.get("PELLUCID_IDENTITY") or (known[0] if len(known) == 1 else None)
     words = ("tune" if tunes(entry) else "train", entry.body["run"], "--resume")
@@ -205,12 +206,7 @@ def settle(project: Project, label: str, reservation: str, *, status: str, steps
 
 def _planned(project: Project, reservation: str) -> int:
     (entry,) = [e for e in project.counted() if e.kind == "reserve" and e.body["reservation"] == reservation]
-    return _steps_of(entry)
-
-
-def _steps_of(entry: Entry) -> int:
-    """All steps that were reserved."""
-    return sum(int(event["count"]) for event in entry.body["events"])
+    return planned_steps(entry)
 
 
 def settle_abandoned(project: Project) -> None:
@@ -221,7 +217,11 @@ def settle_abandoned(project: Project) -> None:
         with project.writing() as writer:
             dead = abandoned(project)  # asked again with the log locked, so that two commands at once settle it once
             for entry in dead:
-                fields = {"reservation": entry.body["reservation"], "status": "abandoned", "steps": _steps_of(entry)}
+                fields = {
+                    "reservation": entry.body["reservation"],
+                    "status": "abandoned",
+                    "steps": planned_steps(entry),
+                }
                 writer.append(seal_record("settle", fields, project.identity.signing, project.moment()))
     except PellucidError as error:
         sys.stderr.write(f"{error}\n")

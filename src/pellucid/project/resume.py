@@ -10,9 +10,11 @@ from pellucid.errors import Denied, Misuse, Tampered, UnknownName
 from pellucid.log.entries import Entry
 from pellucid.privacy import Plan
 from pellucid.project.intents import mark
+from pellucid.project.lawful import planned_steps
 from pellucid.project.project import Project, unknown
 from pellucid.project.reservations import clear, folder, interrupted, relock, resumption, tunes, waiting
 from pellucid.project.reservations import unlock as _unlock
+from pellucid.project.reserving import Reservation
 from pellucid.project.run import Run
 
 if TYPE_CHECKING:
@@ -81,8 +83,7 @@ def abandon(project: Project, name: str) -> str:
     reservation = entry.body["reservation"]
     file = relock(project, entry)
     try:
-        steps = sum(int(event["count"]) for event in entry.body["events"])
-        project.record("settle", reservation=reservation, status="abandoned", steps=steps)
+        project.record("settle", reservation=reservation, status="abandoned", steps=planned_steps(entry))
     except BaseException:
         file.close()  # it waits as before
         raise
@@ -180,7 +181,9 @@ class Resumed(Run):
     def __enter__(self) -> Run:
         if self._reservation is not None:
             raise Misuse("a run is entered once", fix="call project.resume again")
-        self._lock = relock(self.project, self._entry)
+        reservation, label = self._entry.body["reservation"], self._entry.body["run"]
+        lock = relock(self.project, self._entry)
+        self._held = Reservation(self.project, reservation, label, self._entry.index, lock)
         try:
             about = self._read(self.project)  # once more: nobody else writes to it from here on
             self._prepare()
@@ -193,7 +196,7 @@ class Resumed(Run):
         except BaseException:
             self._wait()
             raise
-        self._reservation = self._entry.body["reservation"]
+        self._reservation = reservation
         self._index = self._entry.index
         self._mark = self._spent
         self._lost = [*about["lost"], self._spent - self._step]
@@ -210,8 +213,8 @@ class Resumed(Run):
     def _wait(self) -> None:
         """Leave the run as it was found."""
         self._settled = True  # for this object: nothing can be done with it any more
-        if self._lock is not None:
-            self._lock.close()
+        if self._held is not None:
+            self._held.lock.close()
 
     def _make_private(
         self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, x: Any, y: Any, options: dict[str, Any]

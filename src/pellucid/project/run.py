@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from pellucid.errors import Misuse, PellucidError
 from pellucid.evidence import Subject
@@ -18,9 +18,8 @@ from pellucid.project.interrupts import Interrupts
 from pellucid.project.keeping import Keeper, check_every
 from pellucid.project.loading import Loaded, require_unit
 from pellucid.project.project import Project, tell
-from pellucid.project.reservations import clear, folder, settle
-from pellucid.project.reservations import unlock as _unlock
-from pellucid.project.reserving import reserve
+from pellucid.project.reservations import clear, folder
+from pellucid.project.reserving import Reservation, reserve
 from pellucid.project.statements import (
     dataset_evidence,
     describe,
@@ -86,7 +85,7 @@ class Run:
         # boosting takes seconds and keeps no checkpoint
         self._every = 0 if isinstance(plan, BoostPlan) else check_every(checkpoint_every, plan)
         self._reservation: str | None = None
-        self._lock: TextIO | None = None
+        self._held: Reservation | None = None  # by the process that writes the ledger
         self._session: Batches | Boosting | None = None
         self._source: Factory | None = None
         self._keeper: Keeper | None = None
@@ -210,23 +209,14 @@ class Run:
     def _reserve(self) -> None:
         """Write the whole plan into the ledger, in one transaction with the look at what is left."""
         made = reserve(self.project, self.sealed.name, self.plan, name=self._name, purpose=self.purpose)
-        self._reservation, self.label, self._index, self._lock = made.name, made.label, made.index, made.lock
+        self._held, self._reservation, self.label, self._index = made, made.name, made.label, made.index
 
     def _settle(self, status: str, steps: int) -> None:
         if self._settled or self._reservation is None:
             return
         self._settled = True
-        if not self._leads:
-            return
-        try:
-            settle(self.project, self.label, self._reservation, status=status, steps=steps)
-        except BaseException:
-            if self._lock is not None:
-                self._lock.close()  # as of a process that died: its whole plan counts
-            raise
-        clear(self.project, self._reservation)
-        if self._lock is not None:
-            _unlock(self.project, self._reservation, self._lock)
+        if self._held is not None:
+            self._held.settle(status, steps)
 
     def _load(self) -> None:
         """Decrypt what the model learns from; which columns, is decided and recorded one group at a time."""
