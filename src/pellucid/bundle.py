@@ -29,7 +29,18 @@ from pellucid.log.entries import Entry, parse
 from pellucid.log.note import Checkpoint, open_checkpoint
 from pellucid.log.store import Log
 
-__all__ = ["FORMAT", "SIGNING_ROLES", "Bundle", "Item", "Verified", "build", "read", "role_holder", "verify"]
+__all__ = [
+    "FORMAT",
+    "SIGNING_ROLES",
+    "Bundle",
+    "Item",
+    "Verified",
+    "build",
+    "objections",
+    "read",
+    "role_holder",
+    "verify",
+]
 
 FORMAT: Final = "pellucid/bundle@1"
 MAX_BYTES: Final = 64 << 20
@@ -405,18 +416,26 @@ def _one_run(entries: Sequence[Entry]) -> None:
         )
 
 
+def objections(entries: Iterable[Entry]) -> list[Entry]:
+    """The reviews that are no approval and that who signed them has not taken back since: by key, not by name."""
+    last = {entry.signer.line: entry for entry in entries if entry.evidence.kind == "review"}
+    return [entry for entry in last.values() if entry.evidence.values["verdict"] != "approve"]
+
+
 def _weight(entries: Sequence[Entry]) -> list[int]:
     """Positions in ``entries`` in the order in which they count; see :class:`Verified`."""
     trainers = {entry.signer.line for entry in entries if entry.evidence.kind == "training"}
-    reviews = {entry.signer.line: i for i, entry in enumerate(entries) if entry.evidence.kind == "review"}
-    standing = {i for i in reviews.values() if entries[i].evidence.values["verdict"] != "approve"}
-    rejected = {i for i in standing if entries[i].evidence.values["verdict"] == "reject"}  # nothing covers it
-    attacks = [i for i, entry in enumerate(entries) if entry.evidence.kind == "attack"]
+    objecting = objections(entries)
+    standing = {entry.index for entry in objecting}
+    rejected = {entry.index for entry in objecting if entry.evidence.values["verdict"] == "reject"}  # nothing covers it
+    attacks = [entry for entry in entries if entry.evidence.kind == "attack"]
     if attacks:
-        standing.add(max(attacks, key=lambda i: (float(entries[i].evidence.values["epsilon_lower"]), i)))
+        strongest = max(attacks, key=lambda entry: (float(entry.evidence.values["epsilon_lower"]), entry.index))
+        standing.add(strongest.index)
 
     def weight(i: int) -> tuple[bool, bool, bool, int]:
-        return i in standing, i in rejected, entries[i].signer.line not in trainers, i
+        index = entries[i].index
+        return index in standing, index in rejected, entries[i].signer.line not in trainers, i
 
     return sorted(range(len(entries)), key=weight)
 

@@ -52,8 +52,7 @@ def _build(project: Project, label: str, tier: str) -> Bundle:
     chosen = [e for e in ours if e.evidence.tier in allowed]
     _nothing_hushed_up(label, tier, [e for e in ours if e.evidence.kind == "review"])
     signers = {e.signer.line for e in chosen}
-    # revocations of everybody: a waiver beside the bundle may be by somebody who signed no evidence
-    trusted = [e.index for e in entries if e.kind == "revoke" or _trusts(e, signers)]
+    trusted = [e.index for e in entries if _trusts(e, signers)]
     return bundles.build(project.log, about[0].subject, [e.index for e in chosen], trusted)
 
 
@@ -62,13 +61,10 @@ def _nothing_hushed_up(label: str, tier: str, reviews: Sequence[Entry]) -> None:
 
     Only who signed it takes it back: whom a review names is the word of whoever signed that one.
     """
-    last = {entry.signer.line: entry for entry in reviews}
-    for entry in last.values():
-        review = entry.evidence
-        if review.values["verdict"] != "approve" and review.tier not in bundles.up_to(tier):
+    for entry in bundles.objections(reviews):
+        if entry.evidence.tier not in bundles.up_to(tier):
             raise Refused(
-                f"{entry.signer.name.rpartition('/')[2]} rejected {label},"
-                f" and what is made for {tier} readers would not say so",
+                f"{entry.signer.person} rejected {label}, and what is made for {tier} readers would not say so",
                 where=label,
                 fix="make it for auditors, or settle the objection with the reviewer, who signs a new review",
             )
@@ -111,13 +107,13 @@ def _about(evidence: Evidence, label: str, data_digests: Set[str]) -> bool:
 
 
 def _trusts(entry: Entry, signers: set[str]) -> bool:
-    """Whether an entry belongs to the grant chain of one of the signers."""
+    """Whether an entry belongs to the chain of trust: a grant to one of the signers, or a revocation.
+
+    Of everybody: a waiver beside the bundle may be by somebody who signed no evidence.
+    """
     if entry.kind == "grant":
         return entry.body["identity"]["verifier"] in signers
-    if entry.kind == "revoke":
-        names = {line.split("+")[0].rpartition("/")[2] for line in signers}
-        return entry.body["identity"] in names
-    return False
+    return entry.kind == "revoke"
 
 
 def write_whole(path: Path, content: bytes) -> None:
