@@ -157,7 +157,7 @@ def test_the_ledger_is_drawn_as_one_file_that_stands_alone(pellucid: Any, fresh:
     words = ("--recipe", recipe, "--purpose", PURPOSE, *as_ana(fresh))
     assert pellucid("budget", "register", "applicants", *words).code == 0
     assert pellucid("budget", "applicants", "-o", path, *as_ana(fresh)).code == 0
-    root = ElementTree.parse(path).getroot()  # noqa: S314  # our own file
+    root = ElementTree.parse(path).getroot()  # noqa: S314 - our own file
     text = " ".join(root.itertext())
     for part in ("Privacy budget of applicants", "budget ε", "1 plan registered"):
         assert part in text
@@ -255,7 +255,7 @@ def test_the_picture_shows_the_budget_of_the_time() -> None:
         return Moment(f"2026-03-01T10:{minute:02}:00Z", 0.5, 1.0, "something", budget)
 
     def heights(*moments: Moment, now: float = 2.0) -> list[float]:
-        root = ElementTree.fromstring(timeline("d", now, 1e-5, moments))  # noqa: S314  # our own text
+        root = ElementTree.fromstring(timeline("d", now, 1e-5, moments))  # noqa: S314 - our own text
         (cap,) = (path.get("d", "") for path in root.iter() if path.get("class") == "cap")
         return [float(height) for height in re.findall(r"(?:^M[\d.]+ |V)([\d.]+)", cap)]
 

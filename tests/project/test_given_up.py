@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from tests.project.conftest import PURPOSE, Place, make_plan
 from tests.project.test_own_loop import loop, of, start
 
 from pellucid import Project
 from pellucid.check import check
+from pellucid.evidence import Evidence
 from pellucid.project import gate, publish
 from pellucid.project.budgets import open_runs
 
@@ -54,9 +57,9 @@ def test_a_release_that_was_given_up_counts_whole(
 ) -> None:
     real = Project.publish
 
-    def published(project: Project, evidence: object) -> object:
+    def published(project: Project, evidence: Sequence[Evidence]) -> list[int]:
         give_up(sealed, "applicants-statistics@1")
-        return real(project, evidence)  # type: ignore[arg-type]
+        return real(project, evidence)
 
     monkeypatch.setattr(Project, "publish", published)
     made = sealed.open("sid").release("applicants", ["count"], purpose=PURPOSE, epsilon=1.0)

@@ -103,7 +103,7 @@ def _worded(words: str, lang: str) -> Markup:
             if isinstance(part, Said):
                 found += _worded(part, lang)
             elif piece in _TYPED:
-                found += Markup(f"<code>{_jointed(part)}</code>")  # noqa: S704 - escaped
+                found += Markup("<code>{}</code>").format(_jointed(part))
             else:
                 found += _isolated(part, lang) if _LETTERS.search(part) else _bare(part)
         else:
@@ -123,18 +123,18 @@ def _isolated(words: str, lang: str) -> Markup:
     from markupsafe import Markup
 
     english = lang not in ("", "en") and words.isascii() and _LETTERS.search(words) is not None
-    inside = _jointed(words)
-    return Markup(f'<bdi lang="en">{inside}</bdi>' if english else f"<bdi>{inside}</bdi>")  # noqa: S704 - escaped
+    isolated = Markup('<bdi lang="en">{}</bdi>') if english else Markup("<bdi>{}</bdi>")
+    return isolated.format(_jointed(words))
 
 
-def _jointed(words: str) -> str:
+def _jointed(words: str) -> Markup:
     """Escaped, and a long name may go on in the next line at its joints.
 
     Neither character of ``_JOINT`` occurs in what escaping writes, so nothing but our own ``<wbr>`` is added.
     """
-    from markupsafe import escape
+    from markupsafe import Markup, escape
 
-    return _JOINT.sub(r"\g<0><wbr>", str(escape(words)))
+    return Markup(_JOINT.sub(r"\g<0><wbr>", str(escape(words))))  # noqa: S704 - escaped
 
 
 def _kind(block: Block) -> Any:
