@@ -78,7 +78,7 @@ def arrange(point: str) -> Callable[[int, int], None] | None:
         "explained": lambda: after(runs.Run, "explain"),
         "settlement": lambda: setattr(runs.Run, "_settle", die),
         "settlement not committed": lambda: after(Writer, "append", logged("settle")),
-        "settled, lock still there": lambda: setattr(runs, "_unlock", die),
+        "settled, lock still there": lambda: setattr(reserving, "unlock", die),
         "settled": lambda: after(runs.Run, "_settle"),
         "sealed, not recorded": lambda: after(vault, "seal"),
     }

@@ -230,7 +230,8 @@ def test_a_killed_run_goes_on_with_its_people(place: Place) -> None:
         optimizer.zero_grad()
         if batches.steps_taken == 12:
             break
-    run._lock.close()
+    assert run._held is not None
+    run._held.lock.close()
     run._interrupts.release()
     with place.open("sid").resume("m") as resumed:
         module = nn.Linear(resumed.encoding.width, 2)
