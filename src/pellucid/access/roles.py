@@ -84,20 +84,22 @@ class Membership:
             Tampered: No entry, no genesis at 0, a second one, indices that do not rise, a record that cannot be meant.
         """
         state: Membership | None = None
+        size = 0
         for entry in entries:
             where = f"log entry {entry.index}"
             try:
                 if state is None:
                     state = _genesis(cls, entry, owner, where)
-                    continue
-                if entry.index < state.size:
+                elif entry.index < size:
                     raise Tampered("entries are out of order", where=where)
-                state = _next(state, entry, where)
+                elif changed := _changes(state, entry, where):
+                    state = dataclasses.replace(state, **changed)
             except (BadFile, KeyError, TypeError, ValueError, AttributeError) as error:
                 raise Tampered(f"this {entry.kind} record cannot be meant", where=where) from error
+            size = entry.index + 1
         if state is None:
             raise Tampered("the log is empty: it does not say whose it is", where="log entry 0")
-        return state
+        return dataclasses.replace(state, size=size)
 
     # -- people and roles
 
@@ -203,19 +205,19 @@ def _genesis(cls: type[Membership], entry: Entry, owner: VerifyKey | None, where
     )
 
 
-def _next(state: Membership, entry: Entry, where: str) -> Membership:
+def _changes(state: Membership, entry: Entry, where: str) -> dict[str, Any]:
+    """What ``entry`` changes; nothing, if it is not about trust."""
     if entry.kind == "genesis":
         raise Tampered("a second genesis", where=where)
-    changed: dict[str, Any] = {}
-    if entry.kind in _OWNERS:
-        if entry.signer != state.owner:
-            raise NotTrusted(
-                f"this {entry.kind} is signed by {entry.signer.name}, not by the owner",
-                where=where,
-                fix="only the owner may grant, revoke and adopt; find out who wrote this entry",
-            )
-        changed = _STEPS[entry.kind](state, entry.body, where)
-    return dataclasses.replace(state, **changed, size=entry.index + 1)
+    if entry.kind not in _OWNERS:
+        return {}
+    if entry.signer != state.owner:
+        raise NotTrusted(
+            f"this {entry.kind} is signed by {entry.signer.name}, not by the owner",
+            where=where,
+            fix="only the owner may grant, revoke and adopt; find out who wrote this entry",
+        )
+    return _STEPS[entry.kind](state, entry.body, where)
 
 
 def _role_key(state: Membership, body: Mapping[str, Any], where: str) -> dict[str, Any]:
