@@ -200,6 +200,17 @@ def test_a_chain_that_does_something_else_is_asked_with_whole_rows() -> None:
         torch.testing.assert_close(found.mixed(x, torch.zeros_like(x), everything), own, rtol=1e-5, atol=1e-6)
 
 
+def test_what_a_hook_behind_a_linear_layer_holds_is_not_overwritten() -> None:
+    held_by = []
+    model = nn.Sequential(nn.Linear(7, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1))
+    model[2].register_forward_hook(lambda _module, _args, out: held_by.append(out))
+    found = mixer(frozen(model), Fields.single(7), None, rows(4, 7))
+    assert isinstance(found, Preactivations)
+    assert not any(module.inplace for module in model if isinstance(module, nn.ReLU))  # the user's own stay as they are
+    found.mixed(rows(40, 7), torch.zeros(40, 7), torch.ones(40, 7, dtype=torch.bool))
+    assert held_by[-1].min() < 0
+
+
 @pytest.fixture(scope="module")
 def known() -> SimpleNamespace:
     """A model of ten fields, sixty rows, twenty background rows, and the exact values."""

@@ -192,7 +192,7 @@ def mixer(model: nn.Module, fields: Fields, target: int | None, *rows: Tensor) -
     """
     chain = list(_layers(model))
     if type(chain[0]) is nn.Linear and chain[0].in_features == fields.width:
-        found = Preactivations(chain[0], nn.Sequential(*chain[1:]), fields, target)
+        found = Preactivations(chain[0], nn.Sequential(*_in_place(chain)[1:]), fields, target)
         if all(found.agrees(model, part) for part in rows):
             return found
     return Composites(model, fields, target)
@@ -259,6 +259,20 @@ def _layers(module: nn.Module) -> Iterator[nn.Module]:
             yield from _layers(part)
     else:
         yield module
+
+
+def _in_place(chain: list[nn.Module]) -> list[nn.Module]:
+    """The same chain, where a ReLU behind a linear layer overwrites what that layer has just made.
+
+    Half of the memory's traffic is saved. ReLU alone: where memory runs out a batch is asked again, and what it has
+    overwritten it leaves as it is.
+    """
+    found = chain[:1]
+    for before, module in itertools.pairwise(chain):
+        plain = type(before) is nn.Linear and type(module) is nn.ReLU
+        hooked = any((*part._forward_hooks.values(), *part._forward_pre_hooks.values()) for part in (before, module))
+        found.append(nn.ReLU(inplace=True) if plain and not hooked else module)
+    return found
 
 
 def _ranges(total: int, size: int) -> Iterator[slice]:
