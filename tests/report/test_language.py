@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import datetime as dt
 import json
 import re
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pellucid.check import ReleasePolicy
+from pellucid.check.rules import judge_values
 from pellucid.errors import BadFile
 from pellucid.report import document, render_html, render_json
-from pellucid.report.elsewhere import PHRASES, elsewhere
+from pellucid.report.elsewhere import PHRASES, elsewhere, shipped
 from pellucid.report.language import LANGUAGES, Said, bring, catalogue, say, several, tell, translate
 from pellucid.report.model import view
 
@@ -110,6 +114,31 @@ def test_sentences_of_other_rooms_are_recognised(words: str, template: str) -> N
     assert isinstance(found, Said)
     assert (found.template, str(found)) == (template, words)
     assert not isinstance(elsewhere("something else"), Said)
+
+
+def test_reasons_and_remedies_of_shipped_policies_are_said_in_every_language() -> None:
+    silent = ReleasePolicy.parse(b"[[require]]\nid = 'a'\nthat = 'privacy.epsilon > 0.0'\nbecause = 'b'\n")
+    findings = judge_values(silent, {"unsafe": {"door": "x"}}, dt.date(2026, 11, 1))
+    (of_the_check,) = (finding for finding in findings if finding.id == "unsafe")
+    said = {of_the_check.because, of_the_check.fix}
+    for file in sorted((ROOM.parents[2] / "policies").glob("*.toml")):
+        if not file.name.endswith(".tests.toml"):
+            for rule in tomllib.loads(file.read_text(encoding="utf-8")).get("require", []):
+                said |= {rule["because"], rule.get("fix", rule["because"])}
+    assert len(said) > 50
+    for language in OTHERS:
+        assert said == set(shipped(language))
+        for words, told in shipped(language).items():
+            assert tell(elsewhere(words), language) == told
+            assert re.findall(r"`.*?`", told) == re.findall(r"`.*?`", words)
+
+
+def test_a_remedy_of_a_shipped_policy_is_said_again_beside_a_waiver_that_ended() -> None:
+    told = tell(elsewhere("train longer; its waiver by ana expired on 2026-01-01"), "zh")
+    assert "train longer" in told
+    told = tell(elsewhere("more integration steps; its waiver by ana expired on 2026-01-01"), "zh")
+    assert told.startswith(shipped("zh")["more integration steps"])
+    assert "2026-01-01" in told
 
 
 def texts(thing: Any) -> Iterator[str]:

@@ -8,14 +8,17 @@ and is said again from them.
 from __future__ import annotations
 
 import re
+import tomllib
+from collections.abc import Mapping
 from functools import cache
+from importlib import resources
 from typing import Final
 
 from pellucid.privacy.sentences import Words
 from pellucid.report.figures import exact
-from pellucid.report.language import Said, say
+from pellucid.report.language import LANGUAGES, Said, bring, say
 
-__all__ = ["PHRASES", "elsewhere", "retold"]
+__all__ = ["PHRASES", "elsewhere", "retold", "shipped"]
 
 PHRASES: Final = (
     # checks of pellucid verify
@@ -85,11 +88,23 @@ def elsewhere(words: str) -> str:
 
 
 def _known(words: str) -> Said | None:
+    if words in shipped("zh"):
+        return bring(
+            {"en": words, **{language: shipped(language)[words] for language in LANGUAGES if language != "en"}}
+        )
     for template, pattern in _patterns():
         found = pattern.fullmatch(words)
         if found is not None:
-            return say(template, **found.groupdict())
+            parts = found.groupdict()
+            return say(template, **parts | {name: elsewhere(part) for name, part in parts.items() if name == "fix"})
     return None
+
+
+@cache
+def shipped(language: str) -> Mapping[str, str]:
+    """Reasons and remedies of the policies that come with the package, in ``language``."""
+    file = resources.files("pellucid.report") / "messages" / f"policies.{language}.toml"
+    return {str(key): str(value) for key, value in tomllib.loads(file.read_text(encoding="utf-8")).items()}
 
 
 def retold(words: Words) -> Said:

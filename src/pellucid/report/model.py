@@ -205,13 +205,13 @@ def _requirements(report: ReportInput) -> Table:
 
     rows = []
     for finding in sorted(report.findings, key=lambda f: (_ORDER[f.status], f.severity != "error", f.id)):
-        reason: str = finding.because
+        reason = elsewhere(finding.because)
         if finding.status == "unmeasured" and _hidden(report, finding):
             kept = say("It rests on evidence that is not shown to {tier}.", tier=TIER[report.tier])
-            reason = say("{because}\n{kept}", because=finding.because, kept=kept)
+            reason = say("{because}\n{kept}", because=reason, kept=kept)
         elif finding.fix:
-            # what a policy says stays as it was written; what the check says is ours
-            reason = say("{because}\nNext: {fix}", because=finding.because, fix=elsewhere(finding.fix))
+            # what a policy of somebody says stays as it was written
+            reason = say("{because}\nNext: {fix}", because=reason, fix=elsewhere(finding.fix))
         mark, tone = _RESULT[finding.status]
         weight = say("must be met") if finding.severity == "error" else say("warning")
         result = Cell(say("{mark}\n({weight})", mark=mark, weight=weight), tone=tone)

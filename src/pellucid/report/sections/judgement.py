@@ -74,7 +74,7 @@ def checks(report: ReportInput) -> Section:
     ]
     waived = [finding for finding in report.findings if finding.status == "waived"]
     if waived:
-        rows = tuple((text(f.id), text(elsewhere(f.fix) if f.fix else "—"), text(f.because)) for f in waived)
+        rows = tuple((text(f.id), text(elsewhere(f.fix) if f.fix else "—"), text(elsewhere(f.because))) for f in waived)
         headers = (say("Requirement"), say("Waiver"), say("Why it is required"))
         blocks.append(Table("waivers", say("Waived requirements"), headers, rows, "cards"))
     else:
