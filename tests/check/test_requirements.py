@@ -87,3 +87,16 @@ def test_a_file_that_cannot_be_read_is_a_bad_file(tmp_path: Path) -> None:
         ReleasePolicy.read(tmp_path)
     with pytest.raises(BadFile, match="UTF-8"):
         ReleasePolicy.parse(b"\xff")
+
+
+def test_all_rules_that_are_wrong_are_named_at_once() -> None:
+    wrong = RULE.replace("privacy.epsilon", "privacyy.epsilon")
+    text = RULE + wrong.replace('"a"', '"b"') + RULE + "".join(wrong.replace('"a"', f'"c{i}"') for i in range(10))
+    with pytest.raises(BadFile) as error:
+        parse(text)
+    said = str(error.value).splitlines()
+    assert "require[b].that" in said[0]
+    assert [line for line in said if "stands twice" in line] == [said[2]]
+    assert said[2].startswith("  and: release.toml, line ")
+    assert said[-1] == "  and 1 more"
+    assert all(f"require[c{i}]" in str(error.value) for i in range(9))

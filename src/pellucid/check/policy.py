@@ -33,6 +33,7 @@ __all__ = ["ROLES_THAT_WAIVE", "ReleasePolicy"]
 
 ROLES_THAT_WAIVE: Final[tuple[str, ...]] = ("owner",)
 MAX_FILES: Final = 50
+SHOWN: Final = 10  # mistakes of a policy beside the first
 _KEYS: Final = frozenset({"include", "require", "trust", "parameters", "environment"})
 T = TypeVar("T")
 _ROLES: Final = ("owner", "steward", "scientist", "auditor", "reader")
@@ -98,21 +99,26 @@ class ReleasePolicy:
             BadFile: Not UTF-8 or TOML; an unknown key (with the nearest known one), kind of evidence, parameter,
                 environment or severity; an id twice; an expression that is not one; owners or roles that waive of which
                 an included policy names none; an include that is absolute, not there, or leads back to a file that is
-                being read; no requirement, because an empty policy passes all.
+                being read; no requirement, because an empty policy passes all. Of several rules that are wrong, all
+                are named.
         """
         reading = _Reading()
         sha256 = reading.file(data, where, folder, ())
         parameters, environments = choose([file.declared for file in reading.files], environment)
         requirements: dict[str, Requirement] = {}
+        mistakes: list[BadFile] = []
         for file in reading.files:
             lines = Lines(file.text)
             for table in array(file.document, "require", file.text, file.where):
-                requirement = parse_requirement(table, lines, file.where, parameters.keys())
-                if requirement.id in requirements:
-                    other = requirements[requirement.id]
-                    first = "" if other.file == file.where else f"; first in {other.file}, line {other.line}"
-                    raise BadFile(f'the id "{requirement.id}" stands twice{first}', where=table.where)
-                requirements[requirement.id] = requirement
+                try:
+                    requirement = parse_requirement(table, lines, file.where, parameters.keys())
+                    _once(requirement, requirements, table.where)
+                except BadFile as error:
+                    mistakes.append(error)
+                else:
+                    requirements[requirement.id] = requirement
+        if mistakes:
+            raise _together(mistakes)
         if not requirements:
             raise BadFile(
                 "a policy without a requirement would pass everything",
@@ -174,6 +180,26 @@ class _Reading:
             raise BadFile(f'there is no file "{name}"{near}', where=place) from error
         self.digests[path] = self.file(data, shown, path.parent, (*trail, path))
         return self.digests[path]
+
+
+def _once(requirement: Requirement, others: Mapping[str, Requirement], where: str) -> None:
+    other = others.get(requirement.id)
+    if other is not None:
+        first = "" if other.file == requirement.file else f"; first in {other.file}, line {other.line}"
+        raise BadFile(f'the id "{requirement.id}" stands twice{first}', where=where)
+
+
+def _together(mistakes: Sequence[BadFile]) -> BadFile:
+    """The first of them, which names the others too: whoever mends a policy sees all that is wrong with its rules."""
+    first, *others = mistakes
+    if not others:
+        return first
+    rest = "".join(f"\n  and: {other}" for other in others[:SHOWN])
+    if len(others) > SHOWN:
+        rest += f"\n  and {len(others) - SHOWN} more"
+    found = BadFile(first.what + ("" if first.fix else rest), where=first.where, fix=first.fix and first.fix + rest)
+    found.__cause__ = first.__cause__
+    return found
 
 
 def _common(named: Sequence[tuple[str, tuple[T, ...]]], what: str) -> tuple[T, ...]:
