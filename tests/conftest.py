@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ settings.load_profile("house")
 for _variable in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):  # no test, and nothing that it starts, uses the user's own
     os.environ[_variable] = tempfile.mkdtemp(prefix="pellucid-tests-")
     atexit.register(shutil.rmtree, os.environ[_variable], ignore_errors=True)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it puts into the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PASSPHRASE = "glass-all-the-way-down"
 CHEAP = KdfCost(memory_kib=8, passes=1, lanes=1)
