@@ -140,6 +140,20 @@ def test_a_plan_is_told_what_it_would_cost_and_reserves_nothing(pellucid: Any, f
     assert (vague.code, "--purpose" in vague.err) == (2, True)
 
 
+def test_a_tuning_is_told_what_it_would_cost(pellucid: Any, fresh: Any) -> None:
+    recipe, space = fresh.files / "recipe.toml", fresh.files / "space.toml"
+    space.write_text('[tune]\ntrials = 5\n[space]\n"train.clip" = [0.5, 1.0]\n')
+    words = ("budget", "plan", "applicants", "--recipe", recipe, "--purpose", PURPOSE, *as_ana(fresh))
+    ran = pellucid(*words, "--space", space)
+    assert ran.code == 0
+    assert "all trials together" in ran.out
+    assert "such run" in ran.out
+    assert json.loads(pellucid(*words, "--space", space, "--json").out)["plan"]["trials"] == 5
+    assert "reserved 0.0000" in shown(pellucid, fresh)
+    alone = pellucid(*words, "--public", space)
+    assert (alone.code, "--space" in alone.err) == (2, True)
+
+
 def test_plans_are_registered_and_shown_until_they_run(pellucid: Any, fresh: Any) -> None:
     recipe = fresh.files / "recipe.toml"
     words = ("--recipe", recipe, "--recipe", recipe, "--purpose", PURPOSE, *as_ana(fresh))

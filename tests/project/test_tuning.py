@@ -96,6 +96,28 @@ def everything(root: Path) -> bytes:
     return found.getvalue()
 
 
+@pytest.mark.usefixtures("quick")
+def test_the_forecast_of_a_tuning_is_what_it_then_reserves_and_costs(
+    sealed: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fixed(monkeypatch, 1)
+    space = tmp_path / "space.toml"
+    space.write_text('[tune]\ntrials = 4\n[space]\n"train.clip" = [0.5, 1.0]\n')
+    before = len(sealed.open().entries())
+    purpose, plan = budgets.planned(sealed.open("sid"), "applicants", sealed.recipe, PURPOSE, space=space)
+    assert isinstance(plan, TuningPlan)
+    assert purpose == PURPOSE
+    (told,) = budgets.forecasts(sealed.open(), "applicants", plan, PURPOSE)
+    assert len(sealed.open().entries()) == before  # nothing was decided, reserved or recorded
+    tune(sealed.open("sid"), sealed, space={"train.clip": [0.5, 1.0]})
+    project = sealed.open()
+    (reserved,) = (entry for entry in project.entries() if entry.kind == "reserve")
+    assert reserved.body["plan"] == plan.record()
+    assert told.cost is not None
+    assert project.budget("applicants").spent == pytest.approx(told.cost, abs=1e-6)
+    assert told.runs >= 1
+
+
 def entries(place: Place) -> list[str]:
     return [e.kind if e.kind != "evidence" else e.evidence.kind for e in place.open().entries()]
 

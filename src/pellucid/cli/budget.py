@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 _ACTS: Final = {
     None: {"out"},
     "set": {"epsilon", "delta", "purpose"},
-    "plan": {"recipe", "purpose"},
+    "plan": {"recipe", "purpose", "space", "public"},
     "register": {"recipe", "purpose"},
     "stop": set[str](),
 }
 _NEEDS: Final = {"set": ("epsilon", "delta"), "plan": ("recipe",), "register": ("recipe",)}
 _PLACES: Final = Decimal("0.0001")
-_SHOWN: Final = {name: f"--{name}" for name in ("out", "epsilon", "delta", "purpose", "recipe")}
+_SHOWN: Final = {name: f"--{name}" for name in ("out", "epsilon", "delta", "purpose", "recipe", "space", "public")}
 
 
 def add(verbs: Verbs) -> None:
@@ -36,12 +36,14 @@ def add(verbs: Verbs) -> None:
         usage="pellucid budget NAME [-o F.svg]\n"
         "       pellucid budget set NAME --epsilon E --delta D [--purpose P]\n"
         "       pellucid budget plan NAME --recipe R.toml [--purpose P]\n"
+        "                            [--space S.toml [--public FILE]]\n"
         "       pellucid budget register NAME --recipe R.toml ... [--purpose P]\n"
         "       pellucid budget stop RUN",
         description="What everything ever done with a data set has cost together: spent, reserved\n"
         "and left, run by run.\n\n"
         "set       change what it may cost, all in all or for one purpose\n"
-        "plan      what a recipe would cost now, and how many such runs are left\n"
+        "plan      what a recipe, or a tuning over a space, would cost now, and how\n"
+        "          many such runs are left\n"
         "register  fix the plans of several recipes before the first of them runs:\n"
         "          together they are held to a tighter number\n"
         "stop      end a run that is under way; it keeps its model and settles",
@@ -51,6 +53,8 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--delta", metavar="D", type=float)
     parser.add_argument("--purpose", metavar="P", help="one of the data set's purposes")
     parser.add_argument("--recipe", metavar="R.toml", type=Path, action="append", help="register takes several")
+    parser.add_argument("--space", metavar="S.toml", type=Path, help="plan: of a tuning, as pellucid tune takes it")
+    parser.add_argument("--public", metavar="FILE", type=Path, help="plan: public data that the tuning scores on")
     parser.add_argument("-o", "--out", metavar="F.svg", type=Path, help="write the ledger over time as a picture")
     common(parser)
     parser.set_defaults(act=act)
@@ -102,13 +106,20 @@ def _plan(project: Project, options: argparse.Namespace) -> None:
     if len(options.recipe) != 1:
         raise Invalid("budget plan takes one --recipe")
     name = options.words[1]
-    purpose, plan = budgets.planned(project, name, options.recipe[0], options.purpose)
+    if options.public is not None and options.space is None:
+        raise Invalid("--public is what a tuning scores on, and none is asked for", fix="name its --space too")
+    purpose, plan = budgets.planned(
+        project, name, options.recipe[0], options.purpose, space=options.space, public=options.public
+    )
     found = budgets.forecasts(project, name, plan, purpose)
     if options.json:
         each = [one.document() for one in found]
         print_json({"dataset": name, "purpose": purpose, "plan": plan.record(), "budgets": each})
         return
-    say(f"{options.recipe[0]}: epsilon {plan.epsilon:g} at delta {plan.delta:g}, in {plan.steps} steps")
+    what, how = options.recipe[0], f"in {plan.steps} steps"
+    if options.space is not None:
+        what, how = f"{what} over {options.space}", "all trials together"
+    say(f"{what}: epsilon {plan.epsilon:g} at delta {plan.delta:g}, {how}")
     for one in found:
         if one.refused is not None:
             say(f"{one.name}: would be refused: {one.refused}")

@@ -21,7 +21,7 @@ from pellucid.project import data
 from pellucid.project.project import Project, tell, unknown
 
 if TYPE_CHECKING:
-    from pellucid.privacy import AnyPlan
+    from pellucid.privacy import AnyPlan, TuningPlan
     from pellucid.report.timeline import Moment
 
 __all__ = [
@@ -201,10 +201,27 @@ def alert(project: Project, before: Sequence[Ledger]) -> None:
             )
 
 
-def planned(project: Project, name: str, recipe: Path, purpose: str | None) -> tuple[str, AnyPlan]:
+def planned(
+    project: Project,
+    name: str,
+    recipe: Path,
+    purpose: str | None,
+    *,
+    space: Path | None = None,
+    public: Path | None = None,
+) -> tuple[str, AnyPlan | TuningPlan]:
     """The plan that ``recipe`` makes for a data set, and what for: the one purpose there is, if none is named.
 
+    Args:
+        project: Where.
+        name: The data set.
+        recipe: The recipe.
+        purpose: What for.
+        space: What may vary, for a tuning over it.
+        public: Public data that the tuning scores on.
+
     Raises:
+        BadFile, BadPlan: The recipe, or the space, cannot be meant.
         Misuse: Several purposes are declared, and none was named.
         UnknownName: The data was not collected for this purpose.
     """
@@ -218,7 +235,13 @@ def planned(project: Project, name: str, recipe: Path, purpose: str | None) -> t
     chosen = purposes[0] if purpose is None else purpose
     if chosen not in purposes:
         raise unknown("purpose", chosen, purposes, "the schema lists what the data was collected for")
-    return chosen, Recipe.read(recipe).make_plan(sealed.schema)
+    if space is None:
+        return chosen, Recipe.read(recipe).make_plan(sealed.schema)
+    from pellucid.project import tuning
+    from pellucid.train.space import read
+
+    varied, settings = read(space)
+    return chosen, tuning.planned(project, varied, data=name, purpose=chosen, recipe=recipe, public=public, **settings)
 
 
 def forecasts(project: Project, name: str, plan: LedgerPlan, purpose: str) -> list[Forecast]:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pellucid.train import Recipe
     from pellucid.train.space import Space
 
-__all__ = ["resume", "tune"]
+__all__ = ["planned", "resume", "tune"]
 
 Phase = Callable[[str], None]
 _FAILED: Final = (PellucidError, RuntimeError, ValueError, ArithmeticError)
@@ -162,6 +162,29 @@ def tune(
         made.settle("stopped", 0)  # no trial was begun
         raise
     return session.carry_out(time.monotonic() + hold)
+
+
+def planned(
+    project: Project,
+    space: Space | Mapping[str, Any],
+    *,
+    trials: float,
+    data: str,
+    purpose: str,
+    recipe: Recipe | Path | str,
+    distribution: str = "logarithmic",
+    score: str = "accuracy",
+    score_noise: float | None = None,
+    public: pd.DataFrame | Path | str | None = None,
+    hold: float = 0.0,
+) -> TuningPlan:
+    """The plan that :func:`tune` would reserve if it were asked the same; nothing is decided, recorded or decrypted.
+
+    Raises:
+        BadFile, BadPlan: As :func:`tune`.
+    """
+    asked, _ = _register(project, space, trials, data, purpose, recipe, distribution, score, score_noise, public, hold)
+    return asked.plan
 
 
 def resume(project: Project, entry: Entry, *, public: Any = None, on_phase: Phase | None = None) -> Outcome:
