@@ -70,7 +70,7 @@ def test_the_bill_of_materials_says_what_the_evidence_says(place: Place) -> None
     properties = {p["name"]: p["value"] for p in model["properties"]}
     assert properties["pellucid:privacy:epsilon"] == str(said.of("privacy")["epsilon"])
     assert {c["bom-ref"] for c in document["components"]} >= {"data", "library:torch"}
-    assert "considerations" not in model["modelCard"]  # nobody wrote a word
+    assert model["modelCard"].get("considerations", {}).keys() <= {"fairnessAssessments"}  # nobody wrote a word
 
 
 def test_what_was_not_measured_is_not_there(place: Place) -> None:
