@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
+from pellucid import bundle as bundles
 from pellucid.check import ReleasePolicy
 from pellucid.check.rules import judge_values
 from pellucid.errors import BadFile
+from pellucid.keys import VerifyKey
 from pellucid.report import document, render_html, render_json
-from pellucid.report.elsewhere import PHRASES, elsewhere, shipped
+from pellucid.report.elsewhere import PHRASES, elsewhere, measured, methods, shipped
 from pellucid.report.language import LANGUAGES, Said, bring, catalogue, say, several, tell, translate
 from pellucid.report.model import view
 
@@ -139,6 +141,31 @@ def test_a_remedy_of_a_shipped_policy_is_said_again_beside_a_waiver_that_ended()
     told = tell(elsewhere("more integration steps; its waiver by ana expired on 2026-01-01"), "zh")
     assert told.startswith(shipped("zh")["more integration steps"])
     assert "2026-01-01" in told
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_how_values_were_measured_is_said_in_every_language(language: str) -> None:
+    """Every sentence that the demo's evidence says about its methods is known; the others' parts and numbers agree."""
+    for words, told in methods(language).items():
+        assert sorted(PART.findall(told)) == sorted(PART.findall(words)), words
+        assert sorted(NUMBER.findall(told)) == sorted(NUMBER.findall(words)), words
+    sample = ROOM.parents[2] / "reports" / "sample"
+    owner = VerifyKey.parse((sample / "owner.pub").read_text(encoding="ascii"))
+    verified = bundles.verify(bundles.read(sample / "bundle.json"), [owner])
+    told = {text for piece in verified.evidence for text in texts(dict(piece.how)) if " " in text}
+    assert len(told) > 80
+    assert {text for text in told if not isinstance(measured(text), Said)} == set()
+
+
+def test_text_of_others_in_a_method_is_written_out_plainly_and_what_is_no_number_is_not_taken_for_one() -> None:
+    zh = tell(measured('a\u202eb: a threshold for each group (Mondrian, Vovk 2012); groups of fewer than 10 people in '
+                       'either half share the threshold "<pooled>"'), "zh")  # fmt: skip
+    assert "a[U+202E]b" in zh
+    assert "Gauss-Legendre，32 个点" in tell(measured("Gauss-Legendre, 32 points"), "zh")
+    for other in ("Gauss-Legendre, <b>many</b> points", "DeLong 1988, whatever", "something else"):
+        assert measured(other) == other
+        assert not isinstance(measured(other), Said)
+    assert tell(measured("DeLong 1988, rounded like a rate over the smallest class, the interval outwards"), "zh")
 
 
 def texts(thing: Any) -> Iterator[str]:

@@ -12,13 +12,16 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from types import MappingProxyType
 from typing import Final
 
 from pellucid.privacy.sentences import Words
-from pellucid.report.figures import exact
+from pellucid.report.figures import exact, plain
 from pellucid.report.language import LANGUAGES, Said, bring, say
 
-__all__ = ["PHRASES", "elsewhere", "retold", "shipped"]
+__all__ = ["PHRASES", "elsewhere", "measured", "methods", "retold", "shipped"]
+
+_PART: Final = dict.fromkeys("knmq", r"-?[0-9][0-9.,e+-]*")
 
 PHRASES: Final = (
     # checks of pellucid verify
@@ -100,11 +103,51 @@ def _known(words: str) -> Said | None:
     return None
 
 
+def measured(words: str) -> str:
+    """``words`` of evidence on how a value was measured, as words of ours if they are known; else as they are.
+
+    Evidence is somebody else's: only numbers, and names written out plainly, are taken over into another language.
+    """
+    spoken = {language: _measured(words, language) for language in LANGUAGES if language != "en"}
+    if isinstance(words, Said) or None in spoken.values():
+        return words if isinstance(words, Said) else elsewhere(words)
+    return bring({"en": words} | {language: str(told) for language, told in spoken.items()})
+
+
+def _measured(words: str, language: str) -> str | None:
+    for pattern, template in _methods(language):
+        found = pattern.fullmatch(words)
+        if found is None:
+            continue
+        parts = {
+            name: _measured(part, language) if name == "rest" else plain(part)
+            for name, part in found.groupdict().items()
+        }
+        if None not in parts.values():
+            return template.format_map(parts)
+    return None
+
+
 @cache
 def shipped(language: str) -> Mapping[str, str]:
     """Reasons and remedies of the policies that come with the package, in ``language``."""
-    file = resources.files("pellucid.report") / "messages" / f"policies.{language}.toml"
+    return _messages("policies", language)
+
+
+@cache
+def methods(language: str) -> Mapping[str, str]:
+    """Sentences of evidence on how a value was measured, with their parts in braces, in ``language``."""
+    return _messages("methods", language)
+
+
+def _messages(which: str, language: str) -> Mapping[str, str]:
+    file = resources.files("pellucid.report") / "messages" / f"{which}.{language}.toml"
     return {str(key): str(value) for key, value in tomllib.loads(file.read_text(encoding="utf-8")).items()}
+
+
+@cache
+def _methods(language: str) -> tuple[tuple[re.Pattern[str], str], ...]:
+    return tuple((_pattern(template, _PART), told) for template, told in methods(language).items())
 
 
 def retold(words: Words) -> Said:
@@ -118,9 +161,13 @@ def retold(words: Words) -> Said:
 
 @cache
 def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    found = []
-    for template in PHRASES:
-        parts = re.split(r"\{(\w+)\}", template)
-        pattern = "".join(f"(?P<{part}>.+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts))
-        found.append((template, re.compile(pattern, re.DOTALL)))
-    return tuple(found)
+    return tuple((template, _pattern(template)) for template in PHRASES)
+
+
+def _pattern(template: str, kinds: Mapping[str, str] = MappingProxyType({})) -> re.Pattern[str]:
+    """What a template fits; a part is any text, or what ``kinds`` says."""
+    parts = re.split(r"\{(\w+)\}", template)
+    pattern = "".join(
+        f"(?P<{part}>{kinds.get(part, '.+?')})" if i % 2 else re.escape(part) for i, part in enumerate(parts)
+    )
+    return re.compile(pattern, re.DOTALL)

@@ -11,6 +11,7 @@ from pellucid.errors import Unverified
 from pellucid.evidence import Coverage, Evidence
 from pellucid.report.blocks import ABSENT, Cell, Table, text
 from pellucid.report.covered import setting
+from pellucid.report.elsewhere import measured
 from pellucid.report.figures import exact, fixed, plain
 from pellucid.report.language import Said, say
 
@@ -245,10 +246,12 @@ def how_table(evidence: Evidence, *shown: str) -> Table:
         evidence: The evidence.
         shown: Names of errors that stand beside their values already.
     """
-    rows = [
-        (text(name or "how", "code"), replace(cell, coverage=("public",)) if cell.coverage and setting(name) else cell)
-        for name, cell in flatten(evidence.how, evidence.coverage)
-    ]
+    rows = []
+    for name, cell in flatten(evidence.how, evidence.coverage):
+        said = replace(cell, text=measured(cell.text))
+        if cell.coverage and setting(name):
+            said = replace(said, coverage=("public",))
+        rows.append((text(name or "how", "code"), said))
     error = {key: value for key, value in evidence.error.items() if key not in shown}
     rows += [(text(f"error.{name}", "code"), cell) for name, cell in flatten(error, evidence.coverage)]
     if not rows:
