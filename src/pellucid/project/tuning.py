@@ -16,23 +16,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pellucid.errors import BadPlan, Denied, Misuse, PellucidError, Refused, Tampered
-from pellucid.evidence import Evidence, Subject, canonical, digest
+from pellucid.errors import Denied, Misuse, PellucidError, Refused, Tampered
+from pellucid.evidence import Evidence, Subject
 from pellucid.keys import identity_name
 from pellucid.log.entries import Entry
-from pellucid.privacy import Ledger, LedgerPlan, Plan, TuningPlan, plan_from_record
+from pellucid.privacy import Plan, TuningPlan
 from pellucid.privacy.tuning import draw_trials
 from pellucid.project import data
+from pellucid.project.asked import Asked, fitting, public_rows, register, rows_sha256
 from pellucid.project.drawer import Drawer
 from pellucid.project.gate import EVERY, Gate
-from pellucid.project.loading import Loaded, require_unit
+from pellucid.project.loading import Loaded
 from pellucid.project.model import Trained
 from pellucid.project.project import Project, entry_time, now, stamp
 from pellucid.project.recipe import Outcome
 from pellucid.project.reservations import folder, relock
 from pellucid.project.reserving import Reservation, reserve
 from pellucid.project.run import together
-from pellucid.project.scoring import METRICS, noise_for, private_score, public_score
+from pellucid.project.scoring import private_score, public_score
 from pellucid.project.statements import dataset_evidence, privacy_evidence, provenance_evidence, training_evidence
 from pellucid.schema import Encoding
 
@@ -53,50 +54,6 @@ _FAILED: Final = (PellucidError, RuntimeError, ValueError, ArithmeticError)
 
 class _Ended(Exception):
     """Somebody ended the tuning."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What was registered before the first trial."""
-
-    dataset: str
-    purpose: str
-    recipe: Recipe
-    space: Space
-    plan: TuningPlan
-    metric: str
-    public_sha256: str | None
-    hold: float
-
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "dataset": self.dataset,
-            "purpose": self.purpose,
-            "recipe": self.recipe.document(),
-            "space": self.space.document(),
-            "plan": self.plan.record(),
-            "metric": self.metric,
-            "public_sha256": self.public_sha256,
-            "hold": self.hold,
-        }
-
-    @classmethod
-    def of(cls, document: Mapping[str, Any], *, where: str) -> Asked:
-        """From :meth:`document`.
-
-        Raises:
-            Tampered: It is none.
-        """
-        from pellucid.train import Recipe
-        from pellucid.train.space import Space
-
-        plan = plan_from_record(document["plan"])
-        if not isinstance(plan, TuningPlan):
-            raise Tampered("this is no tuning", where=where)
-        recipe = Recipe.from_document(document["recipe"], where=where)
-        read = {"recipe": recipe, "space": Space.of(document["space"], where=where), "plan": plan}
-        return cls(**{**document, **read})
 
 
 def tune(
@@ -144,13 +101,13 @@ def tune(
     identity_name(name)
     if together() is not None:
         raise Misuse("a tuning is done by one process", where="tune", fix="start it without torchrun")
-    asked, scored = _register(
+    asked, scored = register(
         project, space, trials, data, purpose, recipe, distribution, score, score_noise, public, hold
     )
     sealed = _sealed(project, asked)
     project.decide("train", sealed.resource(), purpose)
     made = reserve(
-        project, sealed.name, asked.plan, name=name, purpose=purpose, fitting=lambda ledger: _fitting(ledger, asked)
+        project, sealed.name, asked.plan, name=name, purpose=purpose, fitting=lambda ledger: fitting(ledger, asked)
     )
     drawer = Drawer(folder(project, made.name), made.name, project.identity)
     session = Session(project, asked, sealed, made, drawer, scored, on_phase or (lambda _: None))
@@ -183,7 +140,7 @@ def planned(
     Raises:
         BadFile, BadPlan: As :func:`tune`.
     """
-    asked, _ = _register(project, space, trials, data, purpose, recipe, distribution, score, score_noise, public, hold)
+    asked, _ = register(project, space, trials, data, purpose, recipe, distribution, score, score_noise, public, hold)
     return asked.plan
 
 
@@ -212,8 +169,8 @@ def resume(project: Project, entry: Entry, *, public: Any = None, on_phase: Phas
         if asked.plan.record() != entry.body["plan"] or asked.purpose != entry.body["purpose"]:
             raise Tampered("the state is of another run", where=label)
         sealed = _sealed(project, asked)
-        scored = _public(project, asked.recipe, sealed, public)
-        if _sha256(scored) != asked.public_sha256:
+        scored = public_rows(project, asked.recipe, sealed, public)
+        if rows_sha256(scored) != asked.public_sha256:
             raise Misuse(
                 "the public data is not what the tuning began with", where="public", fix="give the same, or none"
             )
@@ -449,90 +406,8 @@ class Selected:
     steps_taken: int
 
 
-def _register(
-    project: Project,
-    space: Space | Mapping[str, Any],
-    trials: float,
-    dataset: str,
-    purpose: str,
-    recipe: Recipe | Path | str,
-    distribution: str,
-    metric: str,
-    score_noise: float | None,
-    public: Any,
-    hold: float,
-) -> tuple[Asked, tuple[torch.Tensor, torch.Tensor] | None]:
-    """Everything that can be refused before anything is recorded."""
-    from pellucid.errors import nearest
-    from pellucid.train import Recipe
-    from pellucid.train.space import Space
-
-    parsed = recipe if isinstance(recipe, Recipe) else Recipe.read(Path(recipe))
-    sealed = data.dataset(project, dataset)
-    wanted = Space.of(space)
-    wanted.check(parsed)
-    if metric not in METRICS:
-        raise BadPlan(f"a score is one of {', '.join(METRICS)}{nearest(metric, METRICS)}", where="score")
-    if not 0 <= hold <= 30 * 86_400:  # and so no NaN
-        raise BadPlan("hold must be a number of seconds, at most a month", where="hold")
-    encoding = Encoding.of(sealed.schema, parsed.features)
-    if metric == "auc" and len(encoding.classes) != 2:
-        raise BadPlan("the AUC is of two classes", where="score", fix='score="accuracy"')
-    scored = _public(project, parsed, sealed, public)
-    if scored is not None and score_noise is not None:
-        raise BadPlan("a score of public data has no noise", where="score_noise", fix="leave it out")
-    base = parsed.make_plan(sealed.schema)
-    require_unit(base, sealed)
-    noise = None
-    if scored is None:
-        people = base.units - base.train_units
-        if people < 1:
-            fix = "hold out a share, or score on public data"
-            raise BadPlan("nobody is held out to score on", where="split.test", fix=fix)
-        noise = (
-            noise_for(metric, people, epsilon=parsed.epsilon, delta=parsed.delta)
-            if score_noise is None
-            else score_noise
-        )
-    plan = TuningPlan.calibrate(
-        base, epsilon=parsed.epsilon, trials=trials, distribution=distribution, score_noise=noise
-    )
-    asked = Asked(
-        dataset=sealed.label,
-        purpose=purpose,
-        recipe=parsed,
-        space=wanted,
-        plan=plan,
-        metric=metric,
-        public_sha256=_sha256(scored),
-        hold=float(hold),
-    )
-    return asked, scored
-
-
 def _sealed(project: Project, asked: Asked) -> data.Sealed:
     return data.dataset(project, asked.dataset)
-
-
-def _public(
-    project: Project, recipe: Recipe, sealed: data.Sealed, public: Any
-) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Public data by the same schema, encoded."""
-    if public is None:
-        return None
-    from pellucid import train, vault
-
-    source = vault.read_source(Path(public)) if isinstance(public, str | Path) else public
-    table = vault.check_table(source, sealed.schema)
-    encoding = Encoding.of(sealed.schema, recipe.features)
-    return train.encode_features(table, encoding), train.encode_target(table, encoding)
-
-
-def _sha256(scored: tuple[torch.Tensor, torch.Tensor] | None) -> str | None:
-    """Digest of public data as it is scored."""
-    if scored is None:
-        return None
-    return digest(canonical([digest(part.numpy().tobytes()) for part in scored]))
 
 
 def _held_out(plan: TuningPlan) -> int:
@@ -548,29 +423,3 @@ def _module(recipe: Recipe, encoding: Encoding, weights: bytes) -> nn.Module:
     module = train.build(recipe, encoding)
     module.load_state_dict(load(weights))
     return module.eval()
-
-
-def _fitting(ledger: Ledger, asked: Asked) -> str:
-    """The largest epsilon, in hundredths, at which the same tuning would fit, as advice."""
-    owner = "ask an owner for a larger budget"
-
-    def fits(epsilon: float) -> bool:
-        plan = asked.plan
-        try:
-            other: LedgerPlan = TuningPlan.calibrate(
-                plan.base,
-                epsilon=epsilon,
-                trials=plan.trials,
-                distribution=plan.distribution,
-                score_noise=plan.score_noise,
-            )
-            ledger.admit(other)
-        except PellucidError:
-            return False
-        return True
-
-    low, high = 0, int(asked.plan.epsilon * 100)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle / 100) else (low, middle)
-    return f"this tuning fits with epsilon {low / 100:g} in the recipe; or {owner}" if low else f"nothing fits; {owner}"
