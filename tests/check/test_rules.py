@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pellucid.check import ReleasePolicy, judge, verdict
-from pellucid.check.rules import judge_values, unmeasured, variables
+from pellucid.check.rules import unmeasured, variables
 from pellucid.errors import BadFile
 from pellucid.evidence import Evidence, Finding, Subject
 
@@ -96,14 +96,6 @@ def test_the_nearest_known_is_one_of_the_step_at_which_a_path_ends(rule: str, hi
     (finding,) = judge(policy(rule), [piece("fairness", columns=columns)], TODAY)
     assert finding.status == "unmeasured"
     assert finding.fix.partition(" was not measured")[2] == hint
-
-
-def test_what_cannot_be_measured_of_three_classes_is_not_sent_to_a_verb_that_leaves_none() -> None:
-    values = {"training": {"classes": ["low", "middle", "high"]}}
-    (finding,) = judge_values(policy("fairness.minimum_cell >= 10.0"), values, TODAY)
-    assert finding.status == "unmeasured"
-    assert "measured of two classes only, and this model has 3" in finding.fix
-    assert "pellucid explain" not in finding.fix
 
 
 def test_an_unmeasured_finding_says_what_is_missing() -> None:

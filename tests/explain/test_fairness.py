@@ -10,7 +10,7 @@ from fairlearn.metrics import demographic_parity_difference, equalized_odds_diff
 from scipy.stats import fisher_exact
 
 from pellucid.disclosure import suppressed_cells
-from pellucid.errors import BadData, UnsupportedModel
+from pellucid.errors import BadData
 from pellucid.evidence import Estimate, Evidence, canonical
 from pellucid.explain import Predictions, compare_groups
 from pellucid.explain.disparities import Disparities, _newcombe
@@ -60,6 +60,80 @@ def test_a_difference_is_largest_minus_smallest_published_rate() -> None:
     column = compare_groups(p, groups).columns["kind"]
     selected = [g.selection_rate.value for g in column.groups]
     assert column.demographic_parity_difference.value == pytest.approx(max(selected) - min(selected), abs=1e-9)
+
+
+def sorted_out(sizes: dict[str, int], classes: int = 3, seed: int = 3) -> tuple[Predictions, dict[str, np.ndarray]]:
+    """People of several classes; the first class is found less often in later groups."""
+    rng = np.random.default_rng(seed)
+    rows = np.repeat(list(sizes), list(sizes.values()))
+    labels = rng.integers(0, classes, len(rows))
+    logits = rng.normal(size=(len(rows), classes)) + 1.5 * np.eye(classes)[labels]
+    logits[:, 0] -= 0.4 * np.array([list(sizes).index(name) for name in rows])
+    return Predictions(logits, labels), {"kind": rows}
+
+
+@pytest.mark.parametrize("classes", [3, 5])
+def test_differences_of_several_classes_are_fairlearn_s_of_the_worst_class_against_the_rest(classes: int) -> None:
+    p, groups = sorted_out({"a": 4000, "b": 4000, "c": 3000}, classes)
+    column = compare_groups(p, groups, resamples=200).columns["kind"]
+    each = [
+        {"y_true": p.labels == k, "y_pred": p.predicted == k, "sensitive_features": groups["kind"]}
+        for k in range(classes)
+    ]
+    parity = max(demographic_parity_difference(**one) for one in each)
+    odds = max(equalized_odds_difference(**one) for one in each)
+    assert column.demographic_parity_difference.value == pytest.approx(parity, abs=1e-3)
+    assert column.equalized_odds_difference.value == pytest.approx(odds, abs=2e-3)
+    assert column.demographic_parity_difference.low <= parity <= column.demographic_parity_difference.high
+    for found in column.groups:
+        rows = groups["kind"] == found.group
+        assert found.accuracy.value == pytest.approx((p.predicted == p.labels)[rows].mean(), abs=1e-3)
+        assert found.values().keys() == {"group", "n", "accuracy"}
+
+
+def test_the_bootstrap_of_several_classes_is_that_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    p, groups = sorted_out({"a": 400, "b": 300})
+    whole = compare_groups(p, groups, resamples=2000).columns["kind"]
+    rng, gaps = np.random.default_rng(8), []
+    for _ in range(400):
+        some = rng.integers(0, len(p), len(p))
+        guess, kind = p.predicted[some], groups["kind"][some]
+        gaps.append(max(abs(np.mean(guess[kind == "a"] == k) - np.mean(guess[kind == "b"] == k)) for k in range(3)))
+    low, high = np.quantile(gaps, [0.025, 0.975])
+    assert whole.demographic_parity_difference.low == pytest.approx(low, abs=0.02)
+    assert whole.demographic_parity_difference.high == pytest.approx(high, abs=0.02)
+    monkeypatch.setattr("pellucid.explain.rates.CELLS", 50)  # in many pieces
+    pieces = compare_groups(p, groups, resamples=2000).columns["kind"]
+    assert pieces.equalized_odds_difference.high == pytest.approx(whole.equalized_odds_difference.high, abs=0.02)
+
+
+def test_of_several_classes_a_group_without_ten_people_of_each_has_no_part_in_equalized_odds() -> None:
+    p, groups = sorted_out({"a": 400, "b": 400, "c": 100})
+    few = (groups["kind"] == "c") & (p.labels == 2)
+    keep = ~few | (np.cumsum(few) <= 9)
+    p, groups = Predictions(p.logits[keep], p.labels[keep]), {"kind": groups["kind"][keep]}
+    column = compare_groups(p, groups).columns["kind"]
+    without = groups["kind"] != "c"
+    alone = compare_groups(
+        Predictions(p.logits[without], p.labels[without]), {"kind": groups["kind"][without]}
+    ).columns["kind"]
+    assert len(column.groups) == 3
+    assert column.equalized_odds_difference.value == alone.equalized_odds_difference.value
+    assert column.demographic_parity_difference.value > alone.demographic_parity_difference.value
+
+
+def test_of_several_classes_accuracy_is_tested_and_how_says_what_a_gap_is() -> None:
+    p, groups = sorted_out({"a": 2000, "b": 2000, "c": 2000})
+    found = compare_groups(p, groups, level=0.1, intersections=False)
+    assert found.disparities is not None
+    assert {test.metric for test in found.disparities.tests} == {"accuracy"}
+    right = p.predicted == p.labels
+    (last,) = (test for test in found.disparities.tests if test.group == "c")
+    mine, others = groups["kind"] == "c", groups["kind"] != "c"
+    table = [[right[rows].sum(), (~right[rows]).sum()] for rows in (mine, others)]
+    assert last.p == pytest.approx(max(fisher_exact(table).pvalue, 1e-6), rel=0.1)
+    assert found.how()["differences"].startswith("each class against the rest")
+    assert "auc" not in found.how()
 
 
 def test_equal_groups_have_a_difference_of_zero_by_hand() -> None:
@@ -162,8 +236,8 @@ def test_bad_groups_are_refused_and_no_name_is_shown() -> None:
         compare_groups(p, groups, minimum_cell=5)
     with pytest.raises(BadData, match="two resamples"):
         compare_groups(p, groups, resamples=0)
-    with pytest.raises(UnsupportedModel, match="two classes"):
-        compare_groups(Predictions(np.zeros((30, 3)), np.arange(30) % 3), {"g": np.array(["a"] * 30)})
+    with pytest.raises(BadData, match="fewer than 10 held-out people of a class"):
+        compare_groups(Predictions(np.zeros((29, 3)), np.arange(29) % 3), {"g": np.array(["a"] * 29)})
 
 
 def benjamini_hochberg(p: list[float]) -> list[float]:

@@ -27,6 +27,14 @@ EXPLAINED = {
     "effects": [EFFECT],
     "distribution": SPREAD,
 }
+BY_GENDER = {
+    "groups": [
+        {"group": name, "n": 400, "accuracy": {"value": 0.8, "low": 0.7, "high": 0.9, "n": 400}} for name in ("f", "m")
+    ],
+    "suppressed": [],
+    "demographic_parity_difference": {"value": 0.03, "low": 0.01, "high": 0.05, "n": 800},
+    "equalized_odds_difference": {"value": 0.04, "low": 0.02, "high": 0.09, "n": 800},
+}
 TESTED = {
     "class": "high",
     "faithfulness": {"curves": CURVES, "scale": 1.2},
@@ -42,6 +50,7 @@ def three(sample: Make, make_evidence: Make) -> Any:
             make_evidence("training", values={"classes": ["low", "middle", "high"]}),
             make_evidence("evaluation", values=evaluation),
             make_evidence("calibration"),
+            make_evidence("fairness", values={"columns": {"gender": BY_GENDER}}),
             make_evidence("explanation", values=EXPLAINED),
             make_evidence("validity", values=TESTED),
         )
@@ -88,9 +97,13 @@ def test_what_only_two_classes_have_is_not_called_unmeasured(three: Any) -> None
     assert "None of 3 classes is the positive one" in prose(performance)
     assert "ROC curve: not measured" not in prose(performance)
     groups = part(three, "subgroups")
-    assert groups["status"] == "not measured"
-    assert "this model has 3" in prose(groups)
-    assert "pellucid explain" not in prose(groups)
+    assert groups["status"] == "shown"
+    assert "each is held against the rest" in prose(groups)
+    page = render_html(three)
+    page = page[page.index('id="subgroups"') : page.index('id="errors"')]
+    assert "Accuracy" in page
+    assert "Selection rate" not in page
+    assert "gives the same answer lie up to 3.0 percentage points apart" in render_html(three)
     assert "the probability of the class that was named" in prose(part(three, "calibration"))
 
 

@@ -40,7 +40,6 @@ LEFT_BY: Final = {
     "review": "pellucid review",
 }
 """Which verb leaves which kind of evidence."""
-_OF_TWO: Final = frozenset({"fairness"})  # kinds that nothing can leave for a model of more classes
 
 
 _STEP: Final = re.compile(r'\.([^.\[]+)|\[("(?:[^"\\]|\\.)*")\]|(\[)')  # a field, a quoted key, anything else
@@ -243,10 +242,7 @@ def _missing(absent: Sequence[str], values: Mapping[str, Any]) -> list[str]:
     for kind in dict.fromkeys(path.partition(".")[0] for path in absent):
         paths = [path for path in absent if path.partition(".")[0] == kind]
         if kind not in values:
-            classes = values.get("training", {}).get("classes")
             verb = f": {LEFT_BY[kind]} leaves it" if kind in LEFT_BY else ""
-            if kind in _OF_TWO and isinstance(classes, list | tuple) and len(classes) > 2:
-                verb = f": it is measured of two classes only, and this model has {len(classes)}"
             word = "was" if len(paths) == 1 else "were"
             found.append(f"{', '.join(paths)} {word} not measured (the bundle holds no evidence of kind {kind}{verb})")
             continue

@@ -80,17 +80,20 @@ def disparities(
     """Every published group of every column held against the others of its column, adjusted over all tests.
 
     Args:
-        predictions: Of a two-class model.
+        predictions: Of a model; of more than two classes, accuracy alone is tested.
         names: By column, the group of each person.
         columns: By column, the groups that are published.
         level: The share of false discoveries that is put up with.
     """
     from scipy.stats import false_discovery_control
 
+    truth, guess = predictions.labels, predictions.predicted
+    if predictions.classes > 2:  # right or wrong
+        truth, guess = np.ones_like(truth), (truth == guess).astype(np.int64)
     tests = [
         (column, *test)
         for column, found in columns.items()
-        for test in _tests(names[column], predictions.labels, predictions.predicted, found.groups)
+        for test in _tests(names[column], truth, guess, found.groups)
     ]
     exact = np.array([p for *_, p in tests])
     adjusted = false_discovery_control(exact, method="bh") if tests else exact

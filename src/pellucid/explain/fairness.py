@@ -34,7 +34,8 @@ RESAMPLES: Final = 1000
 class Fairness:
     """Rates by group for every special column.
 
-    ``intersections`` (pairs of columns, ``"gender × age"``) and ``disparities`` are None where not asked for.
+    ``intersections`` (pairs of columns, ``"gender × age"``) and ``disparities`` are None where not asked for. Of more
+    than two classes a group has its accuracy, and a gap is that of the class where it is largest.
     """
 
     columns: Mapping[str, ColumnFairness]
@@ -43,6 +44,7 @@ class Fairness:
     seed: int
     intersections: Mapping[str, ColumnFairness] | None = None
     disparities: Disparities | None = None
+    classes: int = 2
 
     def values(self) -> dict[str, Any]:
         """The values of ``fairness`` evidence, version 1; what was not asked for has no key."""
@@ -58,19 +60,26 @@ class Fairness:
 
     def how(self) -> Mapping[str, Any]:
         """How the values were made."""
+        two = self.classes == 2
+        small = (
+            "AUC, true and false positive rate of a group with fewer people of a class are absent and not in the "
+            "differences"
+            if two
+            else "true and false positive rates of a group with fewer people of a class are not in the differences"
+        )
         found: dict[str, Any] = {
             "data": "held-out split",
-            "auc": f"DeLong 1988, {AUC_ROUNDING}",
+            **({"auc": f"DeLong 1988, {AUC_ROUNDING}"} if two else {}),
             "rates": ROUNDING,
-            "differences": "largest minus smallest published rate; equalized odds: the larger of the gaps in true and "
+            "differences": ("" if two else "each class against the rest, and the class where it is largest: ")
+            + "largest minus smallest published rate; equalized odds: the larger of the gaps in true and "
             "false positive rate",
             "difference_intervals": f"{self.resamples} bootstrap resamples of the published groups, 95 % percentiles; "
             "a largest gap is biased upwards by chance differences, most for small groups",
             "seed": self.seed,
             "suppression": f"groups below {self.minimum_cell} people, then the next smallest until the suppressed "
             f"ones are two and together {self.minimum_cell} people, so that no total gives one away; groups that an "
-            "earlier report would give a few people of away by subtraction are suppressed like them; AUC, true "
-            "and false positive rate of a group with fewer people of a class are absent and not in the differences",
+            f"earlier report would give a few people of away by subtraction are suppressed like them; {small}",
             "libraries": versions("fairlearn", "numpy"),
         }
         if self.intersections is not None:
@@ -107,7 +116,7 @@ def compare_groups(
     """Rates of every group of every column of ``groups``, and the gaps between them, with 95 % intervals.
 
     Args:
-        predictions: Of a two-class model.
+        predictions: Of a model; of more than two classes each is held against the rest, and the largest gap counts.
         groups: Column → (N,) text, the group of each row. At least one column.
         minimum_cell: Groups below this many people, and rates by truth of groups with fewer of a class, are
             suppressed; at least ten.
@@ -122,9 +131,8 @@ def compare_groups(
     Raises:
         BadData: No column, a column of the wrong length or with missing names, a minimum cell below ten, fewer than two
             resamples, or a level outside (0, 1).
-        UnsupportedModel: More than two classes.
     """
-    predictions.require("fairness")
+    predictions.require("fairness", two_classes=False)
     if minimum_cell < MINIMUM_CELL:
         raise BadData(f"cells below {MINIMUM_CELL} people are never published", where="minimum_cell")
     if resamples < 2:
@@ -156,4 +164,5 @@ def compare_groups(
         seed,
         intersections=pairs if intersections else None,
         disparities=None if level is None else disparities(predictions, names, {**found, **pairs}, level),
+        classes=predictions.classes,
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,19 +19,22 @@ from pellucid.explain.ranking import auc, publish_auc
 
 __all__ = ["ColumnFairness", "GroupRates", "column_fairness"]
 
+CELLS: Final = 1 << 22  # numbers of the resampled cells that are held at a time
+
 
 @dataclass(frozen=True, slots=True)
 class GroupRates:
     """One group's rates.
 
     AUC, true and false positive rate are absent (None, never 0) where the group has fewer people of either class than
-    the minimum cell. They go together: with accuracy and selection rate, each would give another away.
+    the minimum cell. They go together: with accuracy and selection rate, each would give another away. Of more than two
+    classes accuracy alone is said of a group.
     """
 
     group: str
     n: int
     accuracy: Estimate
-    selection_rate: Estimate
+    selection_rate: Estimate | None
     auc: Estimate | None
     true_positive_rate: Estimate | None
     false_positive_rate: Estimate | None
@@ -47,7 +51,10 @@ class GroupRates:
 
 @dataclass(frozen=True, slots=True)
 class ColumnFairness:
-    """One special column: its published groups, the names of the suppressed ones, and the gaps between the former."""
+    """One special column: its published groups, the names of the suppressed ones, and the gaps between the former.
+
+    Of more than two classes each is held against the rest, and a gap is that of the class where it is largest.
+    """
 
     groups: tuple[GroupRates, ...]
     suppressed: tuple[str, ...]
@@ -78,7 +85,7 @@ def column_fairness(
     """The rates of the groups of one column and the gaps between them.
 
     Args:
-        predictions: Of a two-class model.
+        predictions: Of a model.
         rows: The group of each person.
         hidden: Groups that are not published.
         minimum_cell: Rates by truth of groups with fewer people of a class are absent.
@@ -91,6 +98,9 @@ def column_fairness(
     if not kept.any():
         return ColumnFairness((), hidden, None, None)
     truth, guess, rows = predictions.labels[kept], predictions.predicted[kept], rows[kept]
+    if predictions.classes > 2:
+        groups, gaps = _of_classes(truth, guess, rows, predictions.classes, minimum_cell, resamples, rng)
+        return ColumnFairness(groups, hidden, *gaps)
     frame = MetricFrame(
         metrics={
             "accuracy": _accuracy,
@@ -151,6 +161,70 @@ def _differences(
         _percentile(*parity, count) if parity is not None else None,
         _percentile(*odds, count) if odds is not None else None,
     )
+
+
+def _of_classes(
+    truth: npt.NDArray[np.int64],
+    guess: npt.NDArray[np.int64],
+    rows: Names,
+    classes: int,
+    minimum_cell: int,
+    resamples: int,
+    rng: np.random.Generator,
+) -> tuple[tuple[GroupRates, ...], tuple[Estimate | None, Estimate | None]]:
+    """Accuracy by group, and of each class against the rest the gaps in its rates: the largest of all classes.
+
+    True and false positive rates enter of groups that have the minimum cell of every class, as of two classes.
+    """
+    names = np.unique(rows)
+    kind = (len(names), classes, classes)
+    place = (np.searchsorted(names, rows) * classes + truth) * classes + guess
+    cells = np.bincount(place, minlength=math.prod(kind)).reshape(kind)  # (group, truth, guess)
+    totals = cells.sum(axis=(1, 2))
+    hits = np.trace(cells, axis1=1, axis2=2)
+    groups = tuple(
+        GroupRates(str(name), round_down(int(n)), rate(int(right) / int(n), int(n)), None, None, None, None)
+        for name, n, right in zip(names, totals, hits, strict=True)
+    )
+    full = cells.sum(axis=2).min(axis=1) >= minimum_cell
+    shares = _shares(cells[None].astype(float))
+    counts = (np.broadcast_to(totals[:, None], kind[:2]), cells.sum(axis=2), totals[:, None] - cells.sum(axis=2))
+    published = [
+        [
+            [rate(float(share[0, g, k]), int(of[g, k])) if selection or full[g] else None for g in range(kind[0])]
+            for k in range(classes)
+        ]
+        for share, of, selection in zip(shares, counts, (True, False, False), strict=True)
+    ]
+    resampled: list[list[Floats]] = [[], [], []]
+    size = max(1, CELLS // cells.size)
+    for start in range(0, resamples, size):
+        drawn = rng.multinomial(len(rows), cells.ravel() / len(rows), size=min(size, resamples - start))
+        for kept, share in zip(resampled, _shares(drawn.reshape(-1, *kind).astype(float)), strict=True):
+            kept.append(share)
+    found = [
+        [_gap(rates[k], np.concatenate(kept)[:, :, k]) for k in range(classes)]
+        for rates, kept in zip(published, resampled, strict=True)
+    ]
+    count = round_down(len(rows))
+    return groups, (_largest(found[0], count), _largest([*found[1], *found[2]], count))
+
+
+def _shares(cells: Floats) -> tuple[Floats, Floats, Floats]:
+    """Of cells (R, group, truth, guess) the selection, true and false positive rate (R, group, class) of each class."""
+    of_truth, of_guess = cells.sum(axis=3), cells.sum(axis=2)
+    hits = np.diagonal(cells, axis1=2, axis2=3)
+    totals = cells.sum(axis=(2, 3))[..., None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return of_guess / totals, hits / of_truth, (of_guess - hits) / (totals - of_truth)
+
+
+def _largest(gaps: Sequence[tuple[float, Floats] | None], count: int) -> Estimate | None:
+    """The largest of gaps, as published and in each resample; None if one of them could not be measured."""
+    there = [gap for gap in gaps if gap is not None]
+    if len(there) < len(gaps):
+        return None
+    return _percentile(max(value for value, _ in there), np.fmax.reduce([drawn for _, drawn in there]), count)
 
 
 def _gap(rates: Sequence[Estimate | None], resampled: Floats) -> tuple[float, Floats] | None:

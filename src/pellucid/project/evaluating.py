@@ -29,8 +29,8 @@ ASKED: Final = 600  # rows that the model is asked about in one search
 def measure(trained: Trained) -> list[Evidence]:
     """Evaluation, calibration, fairness (by the special columns in reach), and the model's errors.
 
-    Fairness of more than two classes, and conformal sets, slices, likely label errors and robustness where there are
-    too few people, stay unmeasured; ``trained.unmeasured`` says why.
+    Conformal sets, slices, likely label errors and robustness stay unmeasured where there are too few people;
+    ``trained.unmeasured`` says why.
 
     Raises:
         BadData: There are too few held-out people to say how good the model is.

@@ -61,10 +61,6 @@ PHRASES: Final = (
     # findings of pellucid check
     "{path} was not measured (the bundle holds no evidence of kind {kind}: {command} leaves it)",
     "{path} were not measured (the bundle holds no evidence of kind {kind}: {command} leaves it)",
-    "{path} was not measured (the bundle holds no evidence of kind {kind}: it is measured of two classes only, and "
-    "this model has {count})",
-    "{path} were not measured (the bundle holds no evidence of kind {kind}: it is measured of two classes only, and "
-    "this model has {count})",
     "{path} was not measured (the bundle holds no evidence of kind {kind})",
     "{path} were not measured (the bundle holds no evidence of kind {kind})",
     '{path} was not measured; did you mean "{name}"?',

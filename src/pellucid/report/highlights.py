@@ -9,6 +9,7 @@ from pellucid.report.figures import exact, fixed
 from pellucid.report.inputs import ReportInput
 from pellucid.report.language import say
 from pellucid.report.reading import Reader
+from pellucid.report.sections.classes import several
 from pellucid.report.sections.people import PARTS, missing
 
 __all__ = ["highlights"]
@@ -100,11 +101,16 @@ def _gap(report: ReportInput) -> Highlight | None:
     if not gaps:
         return None
     gap, name = max(gaps)
+    parts = {"column": name, "gap": fixed(100 * gap, 1)}
     words = say(
-        "By {column} the shares of people to whom it says yes lie up to {gap} percentage points apart.",
-        column=name,
-        gap=fixed(100 * gap, 1),
+        "By {column} the shares of people to whom it says yes lie up to {gap} percentage points apart.", **parts
     )
+    if several(report):
+        words = say(
+            "By {column} the shares of people to whom it gives the same answer lie up to {gap} percentage points "
+            "apart.",
+            **parts,
+        )
     return Highlight(words, "open", "subgroups")
 
 

@@ -8,7 +8,7 @@ from pellucid.report.blocks import ABSENT, Block, Cell, Figure, Prose, Section, 
 from pellucid.report.charts import Bar, Curve, Dots, Panel, Reliability
 from pellucid.report.figures import exact, plain
 from pellucid.report.inputs import ReportInput
-from pellucid.report.language import say
+from pellucid.report.language import Said, say
 from pellucid.report.reading import Reader, how_table, others
 from pellucid.report.sections.absent import not_measured
 from pellucid.report.sections.classes import several
@@ -17,7 +17,7 @@ __all__ = ["anchor", "calibration", "performance", "subgroups"]
 
 _EXPLAIN: Final = say("{call} or {command} leaves it.", call="run.evaluate()", command="pellucid explain")
 _MOST: Final = 10
-_RATES: Final = (
+_RATES: Final[tuple[tuple[str, Said], ...]] = (
     ("selection_rate", say("Selection rate")),
     ("true_positive_rate", say("True positive rate")),
     ("false_positive_rate", say("False positive rate")),
@@ -84,13 +84,6 @@ def subgroups(report: ReportInput) -> Section:
     title, question = say("Subgroups and fairness"), say("Does it do as well, and say yes as often, for every group?")
     evidence = report.last("fairness")
     if evidence is None:
-        if many := several(report):
-            words = say(
-                "Not measured: gaps between groups are defined for answers of two classes, and this model has {count}. "
-                "How calibration, and sets of answers, differ by group stands under Calibration and under Errors.",
-                count=str(many),
-            )
-            return Section("subgroups", title, question, "not measured", (Prose(words, tone="open"),))
         return not_measured(report, "subgroups", title, question, "fairness", _EXPLAIN)
     reader = Reader.of(evidence)
     columns = reader.reader("columns")
@@ -102,6 +95,15 @@ def subgroups(report: ReportInput) -> Section:
             )
         )
     ]
+    if several(report):
+        blocks.append(
+            Prose(
+                say(
+                    "Of more than two classes each is held against the rest, and the gap is that of the class where it "
+                    "is largest."
+                )
+            )
+        )
     if columns is None or not columns.values:
         blocks.append(Prose(say("No column was compared: the schema declares none as special."), tone="open"))
         return Section("subgroups", title, question, "shown", (*blocks, how_table(evidence)))
@@ -190,21 +192,22 @@ def _column(name: str, column: Reader) -> list[Block]:
         ),
     )
     groups = sorted(column.readers("groups"), key=lambda group: str(group.get("group")))
+    # of more than two classes a group has its accuracy, and rates of one class are said of none
+    rates = _RATES if not groups or "selection_rate" in groups[0].values else _RATES[-1:]
     rows = [
-        (group.words("group"), group.exact("n"), *(_estimate(group, rate) for rate, _ in _RATES)) for group in groups
+        (group.words("group"), group.exact("n"), *(_estimate(group, rate) for rate, _ in rates)) for group in groups
     ]
     suppressed = column.texts("suppressed") or ()
     rows += [
-        (text(group), *(text(say("suppressed"), "open") for _ in range(1 + len(_RATES))))
-        for group in sorted(suppressed)
+        (text(group), *(text(say("suppressed"), "open") for _ in range(1 + len(rates)))) for group in sorted(suppressed)
     ]
     table = Table(
         f"groups-{key}",
         say("Groups by {column}, with 95 % intervals", column=shown),
-        (say("Group"), say("People"), *(label for _, label in _RATES)),
+        (say("Group"), say("People"), *(label for _, label in rates)),
         tuple(rows),
     )
-    panels = tuple(panel for rate, label in _RATES if (panel := Panel(label, _bars(groups, rate))).groups)
+    panels = tuple(panel for rate, label in rates if (panel := Panel(label, _bars(groups, rate))).groups)
     if not panels:
         return [gaps, table]
     return [Figure(Dots(f"groups-{key}", say("Groups by {column}", column=shown), panels), table, beside=gaps)]
