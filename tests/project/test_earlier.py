@@ -55,12 +55,39 @@ def test_a_model_of_the_same_people_is_reported_whole(trained: Place) -> None:
 
 
 def test_shares_of_the_classes_are_withheld_unless_many_people_came_or_went() -> None:
-    assert "base_rate" in earlier.without_shares(evaluation(900), []).values
-    assert "base_rate" in earlier.without_shares(evaluation(900), [evaluation(870)]).values
+    assert "base_rate" in earlier.without_shares(evaluation(900), 900, []).values
+    assert "base_rate" in earlier.without_shares(evaluation(900), 900, [evaluation(870)]).values
     for n in (890, 900, 910):
-        left = earlier.without_shares(evaluation(900), [evaluation(n)])
+        left = earlier.without_shares(evaluation(900), 900, [evaluation(n)])
         assert left.values.keys() == {"auc", "accuracy"}
         assert "subtraction" in left.how["base_rate"]
+        # what the shares of the classes could be had from besides
+        for kind, name in (("calibration", "split"), ("labels", "classes")):
+            item = Evidence(kind, MODEL, {name: {}, "ece": 0.1, "rate": 0.1, "bins": []}, {}, "uncovered")
+            assert name in earlier.without_shares(item, 900, []).values
+            assert name not in earlier.without_shares(item, 900, [evaluation(n)]).values
+
+
+def test_another_share_of_the_same_data_is_other_people(trained: Place) -> None:
+    """The people held out at one share are among those at a larger one: what differs is a few whom one can choose."""
+    recipe = trained.root / "recipes" / "more.toml"
+    recipe.write_text(trained.recipe.read_text().replace("test = 0.3", "test = 0.303"), encoding="utf-8")
+    assert "test = 0.303" in recipe.read_text()
+    other = train(trained.open("sid"), "more", dataset="applicants", purpose=PURPOSE, recipe=recipe).model
+    auditor = load(trained.open("kim"), other)
+    assert {e.subject.name for e in earlier.earlier(auditor)} >= {"tiny@1"}
+    auditor.evaluate()
+    first, second = ({e.kind: e for e in models(trained.open())[name]} for name in ("tiny@1", other))
+    one_n, two_n = (e["evaluation"].values["accuracy"]["n"] for e in (first, second))
+    assert abs(one_n - two_n) < 20
+    assert "base_rate" not in second["evaluation"].values
+    assert "split" not in second["calibration"].values
+    one, two = (earlier.counts([e["fairness"]])["gender"][0] for e in (first, second))
+    for name in one.keys() & two.keys():
+        assert one[name] == two[name] or abs(one[name] - two[name]) >= 20
+    ones, twos = (earlier.class_counts([e["fairness"]])["gender"][0] for e in (first, second))
+    for key in ones.keys() & twos.keys():
+        assert ones[key] == twos[key] or abs(ones[key] - twos[key]) >= 20
 
 
 def test_slices_of_nearly_as_many_people_are_withheld() -> None:

@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from pellucid.evidence import Estimate
-from pellucid.explain.groups import Names
-from pellucid.explain.intervals import rate
-from pellucid.explain.predictions import Predictions
-from pellucid.explain.rates import ColumnFairness, GroupRates
+from pellucid.explain.intervals import bounded, step
+from pellucid.explain.rates import ColumnFairness, GroupRates, newcombe
 
 __all__ = ["LEAST_P", "Disparities", "Disparity", "disparities"]
 
@@ -30,7 +27,8 @@ class Disparity:
         group: The group; of two groups only the first is tested, since the other is the same test.
         metric: ``accuracy``, ``selection_rate``, ``true_positive_rate`` or ``false_positive_rate``.
         difference: The group's published rate less that of the others, with Newcombe's interval.
-        p: Of Fisher's exact test, in [1e-6, 1], rounded up to two digits.
+        p: Of Fisher's exact test on what is published, each rate moved towards the other by its rounding; in [1e-6, 1],
+            rounded up to two digits.
         q: ``p`` adjusted for all tests made together (Benjamini and Hochberg 1995), in the same form.
     """
 
@@ -74,27 +72,18 @@ class Disparities:
         }
 
 
-def disparities(
-    predictions: Predictions, names: Mapping[str, Names], columns: Mapping[str, ColumnFairness], level: float
-) -> Disparities:
+def disparities(columns: Mapping[str, ColumnFairness], level: float) -> Disparities:
     """Every published group of every column held against the others of its column, adjusted over all tests.
 
+    It follows from the published rates alone, so that it tells no count that they do not tell.
+
     Args:
-        predictions: Of a model; of more than two classes, accuracy alone is tested.
-        names: By column, the group of each person.
         columns: By column, the groups that are published.
         level: The share of false discoveries that is put up with.
     """
     from scipy.stats import false_discovery_control
 
-    truth, guess = predictions.labels, predictions.predicted
-    if predictions.classes > 2:  # right or wrong
-        truth, guess = np.ones_like(truth), (truth == guess).astype(np.int64)
-    tests = [
-        (column, *test)
-        for column, found in columns.items()
-        for test in _tests(names[column], truth, guess, found.groups)
-    ]
+    tests = [(column, *test) for column, found in columns.items() for test in _tests(found.groups)]
     exact = np.array([p for *_, p in tests])
     adjusted = false_discovery_control(exact, method="bh") if tests else exact
     made = (
@@ -104,45 +93,36 @@ def disparities(
     return Disparities(tuple(made), level)
 
 
-def _tests(
-    rows: Names, truth: npt.NDArray[np.int64], guess: npt.NDArray[np.int64], published: Sequence[GroupRates]
-) -> Iterator[tuple[str, str, Estimate, float]]:
+def _tests(published: Sequence[GroupRates]) -> Iterator[tuple[str, str, Estimate, float]]:
     """(group, metric, difference to the other published groups, p) of every group and rate that may be tested."""
+    for metric in ("accuracy", "selection_rate", "true_positive_rate", "false_positive_rate"):
+        rates = {group.group: getattr(group, metric) for group in published if getattr(group, metric) is not None}
+        for name in list(rates)[: len(rates) if len(rates) > 2 else len(rates) - 1]:
+            mine = rates[name]
+            rest = [found for other, found in rates.items() if other != name]
+            people = sum(found.n for found in rest)
+            value = round(sum(found.value * found.n for found in rest) / people, 9)
+            grid = sum(step(found.n) * found.n for found in rest) / people
+            others = bounded(value, people, grid=grid)
+            yield name, metric, newcombe(mine, others), _p(mine, step(mine.n), others, grid)
+
+
+def _p(one: Estimate, grid: float, two: Estimate, other: float) -> float:
+    """Fisher's exact test of two published rates, each moved by half of its grid towards the other."""
     from scipy.stats import fisher_exact
 
-    cells = {
-        group.group: np.bincount((truth * 2 + guess)[rows == group.group], minlength=4).reshape(2, 2)
-        for group in published
-    }
-    for metric in ("accuracy", "selection_rate", "true_positive_rate", "false_positive_rate"):
-        there = [group.group for group in published if getattr(group, metric) is not None]
-        counts = {name: _hits(cells[name], metric) for name in there}
-        hits, people = (sum(part) for part in zip(*counts.values(), strict=True)) if counts else (0, 0)
-        for name in there if len(there) > 2 else there[: len(there) - 1]:
-            mine, total = counts[name]
-            others, rest = hits - mine, people - total
-            difference = _newcombe(rate(mine / total, total), rate(others / rest, rest))
-            p = fisher_exact([[mine, total - mine], [others, rest - others]]).pvalue
-            yield name, metric, difference, float(p)
+    sign = 1 if one.value >= two.value else -1
+    near, far = one.value - sign * grid / 2, two.value + sign * other / 2
+    if (near - far) * sign <= 0:
+        return 1.0
+    table = [_counts(near, one.n, -sign), _counts(far, two.n, sign)]
+    return float(fisher_exact(table).pvalue)
 
 
-def _hits(cell: npt.NDArray[np.int64], metric: str) -> tuple[int, int]:
-    """Of one group, by (truth, guess): how many the metric counts, and out of how many."""
-    hits, total = {
-        "accuracy": (cell[0, 0] + cell[1, 1], cell.sum()),
-        "selection_rate": (cell[:, 1].sum(), cell.sum()),
-        "true_positive_rate": (cell[1, 1], cell[1].sum()),
-        "false_positive_rate": (cell[0, 1], cell[0].sum()),
-    }[metric]
-    return int(hits), int(total)
-
-
-def _newcombe(one: Estimate, two: Estimate) -> Estimate:
-    """The difference of two published rates with the interval that follows from theirs (Newcombe 1998, method 10)."""
-    value = round(one.value - two.value, 9)
-    low = value - math.hypot(one.value - one.low, two.high - two.value)
-    high = value + math.hypot(one.high - one.value, two.value - two.low)
-    return Estimate(value, max(-1.0, low), min(1.0, high), one.n + two.n)
+def _counts(share: float, n: int, towards: int) -> list[int]:
+    """Of ``n`` people, those whom the rate counts and those whom it does not, rounded up or down."""
+    hits = min(n, max(0, math.ceil(share * n - 1e-9) if towards > 0 else math.floor(share * n + 1e-9)))
+    return [hits, n - hits]
 
 
 def _coarse(p: float) -> float:

@@ -6,16 +6,15 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from pellucid.disclosure import held_back, suppressed_groups
 from pellucid.errors import BadData
 from pellucid.evidence import Evidence, Subject
 from pellucid.explain.disparities import LEAST_P, Disparities, disparities
-from pellucid.explain.groups import CROSS, crossed, group_names
+from pellucid.explain.groups import CROSS, Names, crossed, group_names
 from pellucid.explain.inputs import by_column
 from pellucid.explain.intervals import MINIMUM_CELL, ROUNDING, versions
 from pellucid.explain.predictions import Predictions
@@ -26,8 +25,6 @@ __all__ = [
     "Fairness",
     "compare_groups",
 ]
-
-RESAMPLES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +37,6 @@ class Fairness:
 
     columns: Mapping[str, ColumnFairness]
     minimum_cell: int
-    resamples: int
-    seed: int
     intersections: Mapping[str, ColumnFairness] | None = None
     disparities: Disparities | None = None
     classes: int = 2
@@ -74,9 +69,8 @@ class Fairness:
             "differences": ("" if two else "each class against the rest, and the class where it is largest: ")
             + "largest minus smallest published rate; equalized odds: the larger of the gaps in true and "
             "false positive rate",
-            "difference_intervals": f"{self.resamples} bootstrap resamples of the published groups, 95 % percentiles; "
-            "a largest gap is biased upwards by chance differences, most for small groups",
-            "seed": self.seed,
+            "difference_intervals": "from the published rates: Newcombe 1998, method 10, at a level that holds for all "
+            "pairs of groups together (Bonferroni)",
             "suppression": f"groups below {self.minimum_cell} people, then the next smallest until the suppressed "
             f"ones are two and together {self.minimum_cell} people, so that no total gives one away; groups that an "
             f"earlier report would give a few people of away by subtraction are suppressed like them; {small}",
@@ -90,9 +84,9 @@ class Fairness:
         if self.disparities is not None:
             found["disparities"] = (
                 "each group against the other published groups of its column, of two groups the first only; Fisher's "
-                "exact test, adjusted over all tests of this record (Benjamini and Hochberg 1995); differences of "
-                "published rates with Newcombe's interval (1998, method 10); p and q rounded up to two digits, from "
-                f"{LEAST_P:g}"
+                "exact test of the published rates, each moved by its rounding towards the other, adjusted over all "
+                "tests of this record (Benjamini and Hochberg 1995); differences with Newcombe's interval (1998, "
+                f"method 10); p and q rounded up to two digits, from {LEAST_P:g}"
             )
             found["libraries"] = versions("fairlearn", "numpy", "scipy")
         return found
@@ -107,11 +101,10 @@ def compare_groups(
     groups: Mapping[str, npt.NDArray[Any]],
     *,
     minimum_cell: int = MINIMUM_CELL,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
     intersections: bool = False,
     level: float | None = None,
     before: Mapping[str, Sequence[Mapping[str, int]]] | None = None,
+    classes_before: Mapping[str, Sequence[Mapping[tuple[str, int], int]]] | None = None,
 ) -> Fairness:
     """Rates of every group of every column of ``groups``, and the gaps between them, with 95 % intervals.
 
@@ -120,23 +113,21 @@ def compare_groups(
         groups: Column → (N,) text, the group of each row. At least one column.
         minimum_cell: Groups below this many people, and rates by truth of groups with fewer of a class, are
             suppressed; at least ten.
-        resamples: Bootstrap resamples for the gaps.
-        seed: Public: it draws resamples of evaluation rows, no noise.
         intersections: Whether every pair of columns is compared too.
         level: The share of false discoveries to put up with, in (0, 1), if each group is to be tested against the
             others of its column; all tests of the call are adjusted together.
         before: Column (or two joined by ``×``) → for each publication about an earlier population: group → the number
             that was published. Groups that differ by a few people are suppressed (:mod:`pellucid.disclosure`).
+        classes_before: The same by group and class: rates by truth of groups that differ by a few people of a class are
+            absent.
 
     Raises:
-        BadData: No column, a column of the wrong length or with missing names, a minimum cell below ten, fewer than two
-            resamples, or a level outside (0, 1).
+        BadData: No column, a column of the wrong length or with missing names, a minimum cell below ten, or a level
+            outside (0, 1).
     """
     predictions.require("fairness", two_classes=False)
     if minimum_cell < MINIMUM_CELL:
         raise BadData(f"cells below {MINIMUM_CELL} people are never published", where="minimum_cell")
-    if resamples < 2:
-        raise BadData("an interval needs at least two resamples", where="resamples")
     groups = by_column(groups, "groups")
     if not groups:
         raise BadData(
@@ -145,24 +136,35 @@ def compare_groups(
     if level is not None and not 0 < level < 1:
         raise BadData("the level of false discoveries lies between 0 and 1", where="level")
     names = {name: group_names(values, len(predictions), name) for name, values in groups.items()}
-    found, pairs, earlier = {}, {}, before or {}
-    for place, (name, rows) in enumerate(names.items()):
+    found, pairs, earlier, of_class = {}, {}, before or {}, classes_before or {}
+    for name, rows in names.items():
         sizes = Counter(rows.tolist())
         hidden = suppressed_groups(sizes, minimum_cell, held_back(sizes, earlier.get(name, ()), minimum_cell))
-        rng = np.random.default_rng([seed, place])
-        found[name] = column_fairness(predictions, rows, hidden, minimum_cell, resamples, rng)
-    for place, (one, two) in enumerate(itertools.combinations(names, 2) if intersections else ()):
+        held = _held(predictions, rows, of_class.get(name, ()), minimum_cell)
+        found[name] = column_fairness(predictions, rows, hidden, minimum_cell, held)
+    for one, two in itertools.combinations(names, 2) if intersections else ():
         title = f"{one}{CROSS}{two}"
         cross, hidden = crossed(names[one], names[two], minimum_cell, earlier.get(title, ()), where=title)
-        rng = np.random.default_rng([seed, 1, place])
-        names[f"{one}{CROSS}{two}"] = cross
-        pairs[f"{one}{CROSS}{two}"] = column_fairness(predictions, cross, hidden, minimum_cell, resamples, rng)
+        held = _held(predictions, cross, of_class.get(title, ()), minimum_cell)
+        pairs[title] = column_fairness(predictions, cross, hidden, minimum_cell, held)
     return Fairness(
         found,
         minimum_cell,
-        resamples,
-        seed,
         intersections=pairs if intersections else None,
-        disparities=None if level is None else disparities(predictions, names, {**found, **pairs}, level),
+        disparities=None if level is None else disparities({**found, **pairs}, level),
         classes=predictions.classes,
+    )
+
+
+def _held(
+    predictions: Predictions, rows: Names, before: Sequence[Mapping[tuple[str, int], int]], minimum_cell: int
+) -> frozenset[str]:
+    """Groups of which an earlier publication named nearly as many people of a class, and not as many."""
+    sizes = Counter(zip(rows.tolist(), predictions.labels.tolist(), strict=True))
+    known = [{str(key): n for key, n in published.items()} for published in before]
+    named = {str(key): key for key in sizes}
+    return frozenset(
+        named[key][0]
+        for published in known
+        for key in held_back({k: sizes[named[k]] for k in named if k in published}, [published], minimum_cell)
     )

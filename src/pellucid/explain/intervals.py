@@ -28,6 +28,7 @@ __all__ = [
     "Floats",
     "Mean",
     "Z",
+    "bounded",
     "coarse",
     "grid_of",
     "mean",
@@ -50,12 +51,12 @@ MEANS: Final = (
 )
 
 
-def wilson(proportion: float, n: float) -> tuple[float, float]:
-    """Wilson's 95 % score interval for a proportion in [0, 1] seen on ``n > 0`` units (Wilson 1927, JASA 22)."""
-    square = Z * Z
+def wilson(proportion: float, n: float, z: float = Z) -> tuple[float, float]:
+    """Wilson's score interval for a proportion in [0, 1] seen on ``n > 0`` units (Wilson 1927, JASA 22); 95 %."""
+    square = z * z
     shrink = 1 + square / n
     centre = (proportion + square / (2 * n)) / shrink
-    half = Z / shrink * math.sqrt(proportion * (1 - proportion) / n + square / (4 * n * n))
+    half = z / shrink * math.sqrt(proportion * (1 - proportion) / n + square / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
@@ -79,10 +80,21 @@ def rate(proportion: float, n: int) -> Estimate:
 
     The interval is a function of the published numbers alone, so it reveals nothing more.
     """
-    grid, count = step(round_down(n)), round_down(n)
-    value = publish(proportion, n)
-    low, _ = wilson(max(0.0, value - grid / 2), count)
-    _, high = wilson(min(1.0, value + grid / 2), count)
+    return bounded(publish(proportion, n), round_down(n))
+
+
+def bounded(value: float, count: int, z: float = Z, grid: float | None = None) -> Estimate:
+    """A published proportion of ``count`` people with Wilson's interval, widened by half of ``grid``; by default 95 %.
+
+    Args:
+        value: On its grid.
+        count: Rounded down to ten.
+        z: The normal quantile of the level.
+        grid: What ``value`` was rounded to; that of :func:`step` unless given.
+    """
+    half = (step(count) if grid is None else grid) / 2
+    low, _ = wilson(max(0.0, value - half), count, z)
+    _, high = wilson(min(1.0, value + half), count, z)
     return Estimate(value, min(low, value), max(high, value), count)
 
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pellucid.evidence import Estimate, round_down
 from pellucid.explain.groups import Names
-from pellucid.explain.intervals import Floats, rate
+from pellucid.explain.intervals import bounded, rate
 from pellucid.explain.predictions import Predictions
 from pellucid.explain.ranking import auc, publish_auc
 
-__all__ = ["ColumnFairness", "GroupRates", "column_fairness"]
-
-CELLS: Final = 1 << 22  # numbers of the resampled cells that are held at a time
+__all__ = ["ColumnFairness", "GroupRates", "column_fairness", "newcombe", "widest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,7 @@ def column_fairness(
     rows: Names,
     hidden: tuple[str, ...],
     minimum_cell: int,
-    resamples: int,
-    rng: np.random.Generator,
+    held: Collection[str] = (),
 ) -> ColumnFairness:
     """The rates of the groups of one column and the gaps between them.
 
@@ -89,8 +88,8 @@ def column_fairness(
         rows: The group of each person.
         hidden: Groups that are not published.
         minimum_cell: Rates by truth of groups with fewer people of a class are absent.
-        resamples: Bootstrap resamples for the gaps.
-        rng: Of a public seed.
+        held: Groups of which rates by truth are absent for another reason: an earlier publication would give people
+            away by subtraction.
     """
     from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
 
@@ -99,7 +98,7 @@ def column_fairness(
         return ColumnFairness((), hidden, None, None)
     truth, guess, rows = predictions.labels[kept], predictions.predicted[kept], rows[kept]
     if predictions.classes > 2:
-        groups, gaps = _of_classes(truth, guess, rows, predictions.classes, minimum_cell, resamples, rng)
+        groups, gaps = _of_classes(truth, guess, rows, predictions.classes, minimum_cell, held)
         return ColumnFairness(groups, hidden, *gaps)
     frame = MetricFrame(
         metrics={
@@ -117,7 +116,7 @@ def column_fairness(
         inside = rows == name
         total, positives = int(inside.sum()), int(truth[inside].sum())
         smallest = min(positives, total - positives)
-        both = smallest >= minimum_cell  # fairlearn would answer 0 for a group without them
+        both = smallest >= minimum_cell and name not in held  # fairlearn would answer 0 for a group without them
         table = {metric: float(frame.loc[name, metric]) for metric in frame.columns}
         published.append(
             GroupRates(
@@ -130,37 +129,9 @@ def column_fairness(
                 false_positive_rate=rate(table["false_positive_rate"], total - positives) if both else None,
             )
         )
-    parity, odds = _differences(published, rows, truth, guess, resamples, rng)
-    return ColumnFairness(tuple(published), hidden, parity, odds)
-
-
-def _differences(
-    published: Sequence[GroupRates],
-    rows: Names,
-    truth: npt.NDArray[np.int64],
-    guess: npt.NDArray[np.int64],
-    resamples: int,
-    rng: np.random.Generator,
-) -> tuple[Estimate | None, Estimate | None]:
-    """Demographic parity and equalized odds difference between the published groups."""
-    # Resampling rows with replacement is one multinomial draw over the cells (group, truth, guess).
-    place = np.searchsorted([group.group for group in published], rows)
-    cells = np.bincount(place * 4 + truth * 2 + guess, minlength=4 * len(published))
-    drawn = rng.multinomial(len(rows), cells / len(rows), size=resamples).reshape(resamples, -1, 2, 2).astype(float)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        selected = drawn[:, :, :, 1].sum(axis=2) / drawn.sum(axis=(2, 3))
-        passed = drawn[:, :, :, 1] / drawn.sum(axis=3)  # (resamples, groups, truth)
-    count = round_down(len(rows))
-    parity = _gap([group.selection_rate for group in published], selected)
-    true = _gap([group.true_positive_rate for group in published], passed[:, :, 1])
-    false = _gap([group.false_positive_rate for group in published], passed[:, :, 0])
-    odds = None
-    if true is not None and false is not None:
-        odds = (max(true[0], false[0]), np.fmax(true[1], false[1]))
-    return (
-        _percentile(*parity, count) if parity is not None else None,
-        _percentile(*odds, count) if odds is not None else None,
-    )
+    parity = widest([[group.selection_rate for group in published]], round_down(len(rows)))
+    by_truth = [[getattr(group, name) for group in published] for name in ("true_positive_rate", "false_positive_rate")]
+    return ColumnFairness(tuple(published), hidden, parity, widest(by_truth, round_down(len(rows))))
 
 
 def _of_classes(
@@ -169,79 +140,70 @@ def _of_classes(
     rows: Names,
     classes: int,
     minimum_cell: int,
-    resamples: int,
-    rng: np.random.Generator,
+    held: Collection[str],
 ) -> tuple[tuple[GroupRates, ...], tuple[Estimate | None, Estimate | None]]:
     """Accuracy by group, and of each class against the rest the gaps in its rates: the largest of all classes.
 
-    True and false positive rates enter of groups that have the minimum cell of every class, as of two classes.
+    True and false positive rates enter of groups that have the minimum cell of every class, as of two classes. The gaps
+    follow from rates of the classes that are rounded as if they were published.
     """
     names = np.unique(rows)
     kind = (len(names), classes, classes)
     place = (np.searchsorted(names, rows) * classes + truth) * classes + guess
     cells = np.bincount(place, minlength=math.prod(kind)).reshape(kind)  # (group, truth, guess)
-    totals = cells.sum(axis=(1, 2))
-    hits = np.trace(cells, axis1=1, axis2=2)
+    totals, of_truth, of_guess = cells.sum(axis=(1, 2)), cells.sum(axis=2), cells.sum(axis=1)
+    hits = np.diagonal(cells, axis1=1, axis2=2)
     groups = tuple(
-        GroupRates(str(name), round_down(int(n)), rate(int(right) / int(n), int(n)), None, None, None, None)
-        for name, n, right in zip(names, totals, hits, strict=True)
+        GroupRates(str(name), round_down(int(n)), _rate(right, n), None, None, None, None)
+        for name, n, right in zip(names, totals, hits.sum(axis=1), strict=True)
     )
-    full = cells.sum(axis=2).min(axis=1) >= minimum_cell
-    shares = _shares(cells[None].astype(float))
-    counts = (np.broadcast_to(totals[:, None], kind[:2]), cells.sum(axis=2), totals[:, None] - cells.sum(axis=2))
-    published = [
-        [
-            [rate(float(share[0, g, k]), int(of[g, k])) if selection or full[g] else None for g in range(kind[0])]
-            for k in range(classes)
-        ]
-        for share, of, selection in zip(shares, counts, (True, False, False), strict=True)
-    ]
-    resampled: list[list[Floats]] = [[], [], []]
-    size = max(1, CELLS // cells.size)
-    for start in range(0, resamples, size):
-        drawn = rng.multinomial(len(rows), cells.ravel() / len(rows), size=min(size, resamples - start))
-        for kept, share in zip(resampled, _shares(drawn.reshape(-1, *kind).astype(float)), strict=True):
-            kept.append(share)
-    found = [
-        [_gap(rates[k], np.concatenate(kept)[:, :, k]) for k in range(classes)]
-        for rates, kept in zip(published, resampled, strict=True)
-    ]
+    full = [g for g, name in enumerate(names) if of_truth[g].min() >= minimum_cell and str(name) not in held]
+    every = range(len(names))
+    selected = [[_rate(of_guess[g, k], totals[g]) for g in every] for k in range(classes)]
+    passed = [[_rate(hits[g, k], of_truth[g, k]) for g in full] for k in range(classes)]
+    raised = [[_rate(of_guess[g, k] - hits[g, k], totals[g] - of_truth[g, k]) for g in full] for k in range(classes)]
     count = round_down(len(rows))
-    return groups, (_largest(found[0], count), _largest([*found[1], *found[2]], count))
+    return groups, (widest(selected, count), widest([*passed, *raised], count))
 
 
-def _shares(cells: Floats) -> tuple[Floats, Floats, Floats]:
-    """Of cells (R, group, truth, guess) the selection, true and false positive rate (R, group, class) of each class."""
-    of_truth, of_guess = cells.sum(axis=3), cells.sum(axis=2)
-    hits = np.diagonal(cells, axis1=2, axis2=3)
-    totals = cells.sum(axis=(2, 3))[..., None]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return of_guess / totals, hits / of_truth, (of_guess - hits) / (totals - of_truth)
+def _rate(hits: Any, n: Any) -> Estimate:
+    return rate(int(hits) / int(n), int(n))
 
 
-def _largest(gaps: Sequence[tuple[float, Floats] | None], count: int) -> Estimate | None:
-    """The largest of gaps, as published and in each resample; None if one of them could not be measured."""
-    there = [gap for gap in gaps if gap is not None]
-    if len(there) < len(gaps):
-        return None
-    return _percentile(max(value for value, _ in there), np.fmax.reduce([drawn for _, drawn in there]), count)
+def widest(sets: Sequence[Sequence[Estimate | None]], count: int) -> Estimate | None:
+    """The largest gap between two rates of one of ``sets``, with an interval that holds for all pairs together.
+
+    Each pair has Newcombe's interval (1998, method 10) from the published rates alone, at the level at which all of
+    them hold together with 95 % (Bonferroni): so the gap of groups that are treated alike is not thought to be above 0
+    because the largest of many differences is never 0.
+
+    Args:
+        sets: Rates of the groups, published; None for a group without one. Gaps are between rates of one set.
+        count: How many people, rounded down.
+
+    Returns:
+        None if a set has fewer than two rates.
+    """
+    pairs = []
+    for rates in sets:
+        there = [found for found in rates if found is not None]
+        if len(there) < 2:
+            return None
+        pairs += list(itertools.combinations(there, 2))
+    z = NormalDist().inv_cdf(1 - 0.025 / len(pairs))
+    ends = [newcombe(bounded(one.value, one.n, z), bounded(two.value, two.n, z)) for one, two in pairs]
+    value = max(abs(end.value) for end in ends)
+    low = max(max(end.low, -end.high) for end in ends)  # of the size of the difference: 0 where its sign is open
+    high = max(max(end.high, -end.low) for end in ends)
+    return Estimate(round(value, 9), max(0.0, min(low, value)), max(value, min(1.0, high)), count)
 
 
-def _gap(rates: Sequence[Estimate | None], resampled: Floats) -> tuple[float, Floats] | None:
-    """Largest minus smallest rate, as published and in each resample; None with fewer than two rates."""
-    there = [place for place, found in enumerate(rates) if found is not None]
-    if len(there) < 2:
-        return None
-    values = [found.value for found in rates if found is not None]
-    part = resampled[:, there]
-    gaps = np.fmax.reduce(part, axis=1) - np.fmin.reduce(part, axis=1)
-    return max(values) - min(values), gaps
-
-
-def _percentile(value: float, resampled: Floats, n: int) -> Estimate:
-    value = round(value, 9)
-    low, high = np.nanquantile(resampled, [0.025, 0.975])
-    return Estimate(value, min(float(low), value), max(float(high), value), n)
+def newcombe(one: Estimate, two: Estimate) -> Estimate:
+    """The difference of two published rates with the interval that follows from theirs (Newcombe 1998, method 10)."""
+    value = round(one.value - two.value, 9)
+    low = value - math.hypot(one.value - one.low, two.high - two.value)
+    high = value + math.hypot(one.high - one.value, two.value - two.low)
+    return Estimate(value, max(-1.0, low), min(1.0, high), one.n + two.n)
 
 
 def _accuracy(y_true: npt.NDArray[np.int64], y_pred: npt.NDArray[np.int64]) -> float:

@@ -1,6 +1,7 @@
 """What was published before about other data of the same people, so that nobody learns by subtraction who came.
 
-Other data is another version, or what stewards said was made of it (``lineage``).
+Other data is another version, what stewards said was made of it (``lineage``), or another share of the same data held
+out: the people held out at one share are among those at every larger one.
 
 The record of it is the log: what evidence about models of other versions says. The rule is
 :mod:`pellucid.disclosure.differencing`'s. The number of all held-out people stays, rounded to ten; a change over a
@@ -24,23 +25,25 @@ if TYPE_CHECKING:
 
     from pellucid.project.model import Trained
 
-__all__ = ["counts", "earlier", "still", "without_shares", "without_slices"]
+__all__ = ["class_counts", "counts", "earlier", "still", "without_shares", "without_slices"]
 
 _WITHHELD: Final = (
     "withheld: an earlier report about other people of this data set would give a few away by subtraction"
 )
-_SHARES: Final = ("base_rate", "majority_accuracy")
-"""Values of an evaluation that depend on the people alone, and on no model."""
+_SHARES: Final = ("base_rate", "majority_accuracy", "split", "classes")
+"""Values of an evaluation, calibration or label errors that depend on the people alone, or tell what does."""
 
 
 def earlier(trained: Trained) -> tuple[Evidence, ...]:
-    """The evidence about models of other data of people that ``trained`` was trained on: by version or by lineage."""
+    """The evidence about models measured on other people of the same data: by version, by lineage, or by share."""
     sealed = trained.sealed
     kin = related(trained.project.counted(), sealed.name)
     found: list[Evidence] = []
     for about in models(trained.project).values():
-        named, digest = trained_on(next(item for item in about if item.kind == "training"))
-        if named.partition("@")[0] in kin and digest != sealed.manifest_sha256:
+        training = next(item for item in about if item.kind == "training")
+        named, digest = trained_on(training)
+        same = digest == sealed.manifest_sha256 and training.values.get("test") == trained.test
+        if named.partition("@")[0] in kin and not same:
             found += about
     return tuple(found)
 
@@ -55,6 +58,23 @@ def counts(before: Sequence[Evidence]) -> dict[str, list[dict[str, int]]]:
     return found
 
 
+def class_counts(before: Sequence[Evidence]) -> dict[str, list[dict[tuple[str, int], int]]]:
+    """Column (or two joined by ×) → for each earlier fairness statement: group and class → the number published."""
+    found: dict[str, list[dict[tuple[str, int], int]]] = {}
+    for item in before:
+        if item.kind == "fairness":
+            for name, column in {**item.values["columns"], **item.values.get("intersections", {})}.items():
+                found.setdefault(name, []).append(
+                    {
+                        (group["group"], number): int(group[rate]["n"])
+                        for group in column["groups"]
+                        for rate, number in (("true_positive_rate", 1), ("false_positive_rate", 0))
+                        if rate in group
+                    }
+                )
+    return found
+
+
 def still(groups: Mapping[str, NDArray[Any]], before: Sequence[Evidence]) -> dict[str, NDArray[Any]]:
     """The columns of which no group is held back: the others are not broken down in other statements either."""
     published = counts(before)
@@ -63,15 +83,20 @@ def still(groups: Mapping[str, NDArray[Any]], before: Sequence[Evidence]) -> dic
     }
 
 
-def without_shares(evaluation: Evidence, before: Sequence[Evidence]) -> Evidence:
-    """An evaluation without the shares of the classes, if nearly the same people were evaluated before."""
-    n = int(evaluation.values["accuracy"]["n"])
-    known = [int(item.values["accuracy"]["n"]) for item in before if item.kind == "evaluation"]
-    if all(apart(n, each) for each in known):
-        return evaluation
-    values = {name: value for name, value in evaluation.values.items() if name not in _SHARES}
-    how = {**evaluation.how, **dict.fromkeys(_SHARES, _WITHHELD)}
-    return dataclasses.replace(evaluation, values=values, how=how)
+def without_shares(item: Evidence, n: int, before: Sequence[Evidence]) -> Evidence:
+    """Evidence without what tells the shares of the classes, if nearly as many people were evaluated before.
+
+    Args:
+        item: Evaluation, calibration or likely label errors.
+        n: The number of people of this evaluation, as it is published.
+        before: What was published of other people of the same data.
+    """
+    known = [int(each.values["accuracy"]["n"]) for each in before if each.kind == "evaluation"]
+    hidden = [name for name in _SHARES if name in item.values]
+    if all(apart(n, each) for each in known) or not hidden:
+        return item
+    values = {name: value for name, value in item.values.items() if name not in hidden}
+    return dataclasses.replace(item, values=values, how={**item.how, **dict.fromkeys(hidden, _WITHHELD)})
 
 
 def without_slices(slices: Evidence, before: Sequence[Evidence]) -> Evidence:

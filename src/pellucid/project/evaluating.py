@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pellucid.errors import BadData, UnsupportedModel
-from pellucid.project.earlier import counts, earlier, still, without_shares, without_slices
+from pellucid.project.earlier import class_counts, counts, earlier, still, without_shares, without_slices
 from pellucid.schema import MISSING
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["measure"]
 
 DISCOVERY: Final = 0.1  # false discovery rate of differences between groups
+_TELLING: Final = frozenset({"evaluation", "calibration", "labels"})  # kinds that tell the shares of the classes
 SEARCHED: Final = 20  # confident errors, the surest first, for which another answer is searched
 ASKED: Final = 600  # rows that the model is asked about in one search
 
@@ -43,12 +44,13 @@ def measure(trained: Trained) -> list[Evidence]:
     groups = trained.values(trained.special())
     before = earlier(trained)
     open_ = still(groups, before)
+    evaluation = explain.evaluate(predictions)
     made = [
-        without_shares(explain.evaluate(predictions).evidence(trained.subject), before),
+        evaluation.evidence(trained.subject),
         explain.measure_calibration(predictions, split=True, groups=open_ or None).evidence(trained.subject),
     ]
     questions: dict[str, Callable[[], Evidence | list[Evidence]]] = {
-        **({"fairness": lambda: _fairness(trained, predictions, groups, counts(before))} if groups else {}),
+        **({"fairness": lambda: _fairness(trained, predictions, groups, before)} if groups else {}),
         "uncertainty": lambda: explain.measure_uncertainty(predictions, groups=open_ or None).evidence(trained.subject),
         "slices": lambda: without_slices(_slices(trained, predictions, groups), before),
         "labels": lambda: _label_errors(trained, predictions),
@@ -62,19 +64,26 @@ def measure(trained: Trained) -> list[Evidence]:
             made += answer if isinstance(answer, list) else [answer]
         except (BadData, UnsupportedModel) as error:
             trained.unmeasured[kind] = str(error)
-    return made
+    n = evaluation.accuracy.n
+    return [without_shares(item, n, before) if item.kind in _TELLING else item for item in made]
 
 
 def _fairness(
     trained: Trained,
     predictions: Predictions,
     groups: Mapping[str, NDArray[Any]],
-    before: Mapping[str, Sequence[Mapping[str, int]]],
+    before: Sequence[Evidence],
 ) -> Evidence:
     from pellucid import explain
 
-    several = len(groups) > 1
-    found = explain.compare_groups(predictions, groups, intersections=several, level=DISCOVERY, before=before)
+    found = explain.compare_groups(
+        predictions,
+        groups,
+        intersections=len(groups) > 1,
+        level=DISCOVERY,
+        before=counts(before),
+        classes_before=class_counts(before),
+    )
     return found.evidence(trained.subject)
 
 
