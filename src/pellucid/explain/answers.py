@@ -20,26 +20,37 @@ CHUNK: Final = 4096  # rows a forward pass: a few megabytes of activations, whic
 SLOTS: Final = 2**20  # numbers a forward pass is given at most: images are wider than people
 
 
-def called(model: nn.Module, x: Tensor) -> Any:
+def called(model: nn.Module, x: Tensor, *, spare: bool = False) -> Any:
     """What ``model`` returns for ``x``; numbers are given in the precision of its weights, if it takes no other.
+
+    Args:
+        model: Frozen.
+        x: (n, …). The model is given a copy of it, since a model that works in place writes into what it is given.
+        spare: ``x`` is needed no more, and is given itself.
 
     Raises:
         BadData: A token id that the model does not know.
         UnsupportedModel: The model does not take such rows, or not as one tensor.
     """
     try:
-        return model(x)
+        return model(x if spare else x.clone())
     except Exception as error:  # of any kind: it comes out of the user's own code
         if isinstance(error, PellucidError) or exhausted(error):
             raise
         own = precision_of(model)
         if isinstance(error, RuntimeError) and x.is_floating_point() and own not in (None, x.dtype):
-            return called(model, x.to(own))
+            return called(model, x.to(own), spare=spare)
         if isinstance(error, IndexError) and not x.is_floating_point():
             raise BadData(
                 "a token id, or a place in the row, is one that the model does not know",
                 where="x",
                 fix="tokenise with the vocabulary and the length the model was trained with",
+            ) from error
+        if isinstance(error, RuntimeError) and "in-place operation" in str(error):
+            raise UnsupportedModel(
+                "the model writes into what it is given, which a gradient does not allow",
+                where="model",
+                fix="let forward make a new tensor: x.clamp(…) instead of x.clamp_(…), x = x - 1 instead of x -= 1",
             ) from error
         raise UnsupportedModel(
             f"the model does not take rows of shape {tuple(x.shape[1:])} as one tensor ({type(error).__name__})",
@@ -48,18 +59,28 @@ def called(model: nn.Module, x: Tensor) -> Any:
         ) from error
 
 
-def answered(model: nn.Module, x: Tensor) -> Tensor:
+def answered(model: nn.Module, x: Tensor, *, spare: bool = False) -> Tensor:
     """What ``model`` answers for ``x`` (n, …): (n,) log-odds of class 1 for two classes, (n, C) logits for more.
+
+    ``spare`` as for :func:`called`.
 
     Raises:
         BadData: As :func:`called`.
         UnsupportedModel: As :func:`called`, or the output is of another shape.
     """
-    return _flat(called(model, x), len(x))
+    return _flat(called(model, x, spare=spare), len(x))
 
 
-def outputs(model: nn.Module, x: Tensor, *, chunk: int = CHUNK, finite: bool = True) -> Tensor:
+def outputs(model: nn.Module, x: Tensor, *, chunk: int = CHUNK, finite: bool = True, spare: bool = False) -> Tensor:
     """Outputs of a :func:`frozen` model for ``x`` (N, …), in inference mode and in chunks of rows.
+
+    Args:
+        model: Frozen.
+        x: (N, …). It stays as it is, whatever the model does.
+        chunk: Rows a forward pass.
+        finite: Refuse what is not finite.
+        spare: ``x`` is needed no more, and the model may have it. Where memory runs out it is asked again with what it
+            has written, so that this is for models that write nothing, or what leaves the answer as it is.
 
     Returns:
         float64 on the CPU: (N,) log-odds of class 1 for two classes, (N, C) logits for more.
@@ -73,7 +94,7 @@ def outputs(model: nn.Module, x: Tensor, *, chunk: int = CHUNK, finite: bool = T
         parts = []
         for start in range(0, len(x), size):
             part = x[start : start + size].to(device)
-            parts.append(answered(model, part).cpu().double())
+            parts.append(answered(model, part, spare=spare).cpu().double())
         return torch.cat(parts)
 
     with untouched(), torch.inference_mode():
@@ -85,9 +106,12 @@ def outputs(model: nn.Module, x: Tensor, *, chunk: int = CHUNK, finite: bool = T
     return found
 
 
-def scored(model: nn.Module, target: int | None = None) -> Callable[[Tensor], Tensor]:
-    """The differentiable function x (n, …) → the one score (n,) of ``model`` that :func:`pick` picks."""
-    return lambda x: pick(answered(model, x), target)
+def scored(model: nn.Module, target: int | None = None, *, spare: bool = False) -> Callable[[Tensor], Tensor]:
+    """The differentiable function x (n, …) → the one score (n,) of ``model`` that :func:`pick` picks.
+
+    ``spare`` as for :func:`called`.
+    """
+    return lambda x: pick(answered(model, x, spare=spare), target)
 
 
 def pick(found: Tensor, target: int | None = None) -> Tensor:

@@ -32,19 +32,20 @@ __all__ = ["Composites", "Preactivations", "differing", "flat", "mixer", "prepar
 NUMBERS: Final = 1 << 22  # of one batch of mixed rows: sixteen megabytes; smaller batches are slower
 
 
-def scores(model: nn.Module, x: Tensor, target: int | None = None) -> Tensor:
+def scores(model: nn.Module, x: Tensor, target: int | None = None, *, spare: bool = False) -> Tensor:
     """The explained score of ``x`` (N, …) by a :func:`frozen` model: (N,) float64 on the CPU.
 
     Args:
         model: Frozen.
         x: (N, …) float32.
-        target: As in :func:`pellucid.explain.model.pick`.
+        target: As in :func:`pellucid.explain.answers.pick`.
+        spare: As in :func:`pellucid.explain.answers.outputs`.
 
     Raises:
         BadData: There is no such class.
         UnsupportedModel: More than two classes and no target, or the outputs are not finite.
     """
-    return pick(outputs(model, x), target)
+    return pick(outputs(model, x, spare=spare), target)
 
 
 def score_name(target: int | None) -> str:
@@ -62,6 +63,7 @@ class Composites:
     def __init__(self, model: nn.Module, fields: Fields, target: int | None) -> None:
         self._model = model
         self._target = target
+        self._spare = False  # rows that a model may write into as it likes are not those that it is asked again with
         self._fields = len(fields)
         owner = np.empty(fields.width, dtype=np.int64)
         for number, group in enumerate(fields.slots):
@@ -77,7 +79,7 @@ class Composites:
     def mixed(self, x: Tensor, b: Tensor, taken: Tensor) -> Tensor:
         """Scores (P,) of rows that have the fields ``taken`` (P, fields) bool of ``x``, the others of ``b``."""
         rows = torch.where(taken[:, self._owner], x, b)
-        return scores(self._model, self._lift(rows, bias=True), self._target)
+        return self._scores(self._lift(rows, bias=True))
 
     def along(self, x: Tensor, b: Tensor, orders: Tensor) -> Tensor:
         """Scores on the ways from ``b`` to ``x`` and from ``x`` to ``b``, field by field.
@@ -93,7 +95,7 @@ class Composites:
         steps = torch.arange(1, self._fields)[:, None, None]
         taken = (orders.argsort(dim=1)[None] < steps)[..., self._owner]
         rows = torch.stack([torch.where(taken, x, b), torch.where(taken, b, x)])
-        return scores(self._model, rows.flatten(0, 2), self._target).view(2, self._fields - 1, len(x))
+        return self._scores(rows.flatten(0, 2)).view(2, self._fields - 1, len(x))
 
     def table(self, x: Tensor, b: Tensor, taken: Tensor) -> Tensor:
         """Mean scores (N, M) over the rows ``b`` (n, width) for every row of ``x`` and every coalition of fields.
@@ -113,9 +115,13 @@ class Composites:
                 given = self._lift(b[stand][:, None] * (1 - on), bias=True)
                 for rows in _ranges(len(x), NUMBERS // given.numel()):
                     states = given + self._lift(x[rows][:, None] * on)[:, None]
-                    answers = scores(self._model, states.flatten(0, 2), self._target)
+                    answers = self._scores(states.flatten(0, 2))
                     found[rows, some] += answers.view(len(states), len(given), -1).sum(dim=1)
         return found / len(b)
+
+    def _scores(self, rows: Tensor) -> Tensor:
+        """Scores of rows that were made for this one question."""
+        return scores(self._model, rows, self._target, spare=self._spare)
 
     def _lift(self, rows: Tensor, *, bias: bool = False) -> Tensor:
         """What parts of a row add to what enters the model; ``bias`` once a row."""
@@ -134,6 +140,7 @@ class Preactivations(Composites):
 
     def __init__(self, first: nn.Linear, rest: nn.Module, fields: Fields, target: int | None) -> None:
         super().__init__(rest, fields, target)
+        self._spare = all(_idle(part) for part in rest.modules())
         self._first = first
         self._order = [place for group in fields.slots for place in group]
         self._single = len(fields) == fields.width
@@ -169,12 +176,12 @@ class Preactivations(Composites):
         for below, rung in itertools.pairwise(rungs):  # torch's cumsum over any dimension but the last is slower
             rung += below
         torch.sub(far + near, first, out=second)
-        return scores(self._model, ways.flatten(0, 2), self._target).view(2, self._fields - 1, len(x))
+        return self._scores(ways.flatten(0, 2)).view(2, self._fields - 1, len(x))
 
     def agrees(self, model: nn.Module, x: Tensor) -> bool:
         """Whether the answers for ``x`` (N, width) are those of ``model``."""
         try:
-            own = scores(self._model, self._lift(x, bias=True), self._target)
+            own = self._scores(self._lift(x, bias=True))
         except (UnsupportedModel, RuntimeError):
             return False
         theirs = scores(model, x, self._target)
@@ -273,6 +280,16 @@ def _in_place(chain: list[nn.Module]) -> list[nn.Module]:
         hooked = any((*part._forward_hooks.values(), *part._forward_pre_hooks.values()) for part in (before, module))
         found.append(nn.ReLU(inplace=True) if plain and not hooked else module)
     return found
+
+
+def _idle(module: nn.Module) -> bool:
+    """Whether a module leaves what it is given so that it answers the same when it is given that again.
+
+    Layers of torch do, unless they work in place; ReLU does even then.
+    """
+    own = type(module).__module__.startswith("torch.nn.modules.") and "forward" not in vars(module)
+    hooked = any((*module._forward_hooks.values(), *module._forward_pre_hooks.values()))
+    return own and not hooked and (type(module) is nn.ReLU or not getattr(module, "inplace", False))
 
 
 def _ranges(total: int, size: int) -> Iterator[slice]:

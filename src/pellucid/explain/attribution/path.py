@@ -107,7 +107,7 @@ def integrated_gradients(
         UnsupportedModel: The model has no gradient with respect to its input, or memory does not hold one row.
     """
     head, tail = split(model)
-    score, device = scored(tail, target), device_of(model)
+    score, device = scored(tail, target, spare=True), device_of(model)
     # a module that works in place must not write into the points themselves
     give = torch.clone if any(getattr(part, "inplace", False) for part in tail.modules()) else _as_is
 

@@ -40,7 +40,7 @@ def embedding_of(model: nn.Module, x: Tensor) -> nn.Embedding:
     """
     calls: list[tuple[nn.Embedding, Tensor]] = []
     handles = [
-        part.register_forward_hook(lambda part, _, found: calls.append((part, found)))
+        part.register_forward_hook(lambda part, _, found: calls.append((part, found.clone())))
         for part in model.modules()
         if isinstance(part, nn.Embedding)
     ]
@@ -154,7 +154,7 @@ class _Text:
     def ends(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Baseline and row (n, T, E) at the output of the embedding."""
         caught: list[Tensor] = []
-        handle = self.layer.register_forward_hook(lambda _, __, found: caught.append(found))
+        handle = self.layer.register_forward_hook(lambda _, __, found: caught.append(found.clone()))
         try:
             with torch.no_grad():
                 self._ask(ids)
@@ -169,7 +169,7 @@ class _Text:
         """The answers (k,) for vectors (k, T, E), each in the place of the embedding of one row of ``ids``."""
 
         def ask(vectors: Tensor, rows: Tensor) -> Tensor:
-            handle = self.layer.register_forward_hook(lambda *_: vectors)
+            handle = self.layer.register_forward_hook(lambda *_: vectors.clone())  # what follows may work in place
             try:
                 return self._ask(ids[rows])
             finally:
