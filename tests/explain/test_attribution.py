@@ -97,7 +97,7 @@ def test_steps_are_doubled_until_the_gap_is_within_the_tolerance(sample, people)
 
 def test_attributions_that_do_not_add_up_are_refused_with_their_gap(plane) -> None:
     # a jump has no gradient: no number of steps finds it
-    model = Of(lambda a, b: (a > 0.5).float() + 0 * b)
+    model = Of(lambda a, b: (a > 0.5).float() - 0.5 + 0 * b)
     with pytest.raises(UnsupportedModel, match=r"miss the model's answers by 1 .* 64 steps"):
         attribute(model, torch.ones(5, 2), plane, limit=64)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pellucid.errors import BadData, PellucidError, UnsupportedModel
 from pellucid.explain.model import device_of, precision_of, untouched
 
-__all__ = ["CHUNK", "SLOTS", "answered", "called", "exhausted", "fitting", "outputs", "pick", "scored"]
+__all__ = ["CHUNK", "SLOTS", "answered", "called", "exhausted", "fitting", "outputs", "pick", "reduced", "scored"]
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ def answered(model: nn.Module, x: Tensor, *, spare: bool = False) -> Tensor:
         BadData: As :func:`called`.
         UnsupportedModel: As :func:`called`, or the output is of another shape.
     """
-    return _flat(called(model, x, spare=spare), len(x))
+    return reduced(called(model, x, spare=spare), len(x))
 
 
 def outputs(model: nn.Module, x: Tensor, *, chunk: int = CHUNK, finite: bool = True, spare: bool = False) -> Tensor:
@@ -175,19 +175,27 @@ def exhausted(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
-def _flat(found: Any, rows: int) -> Tensor:
-    """(n,) log-odds where there are two classes, else (n, C) logits."""
-    if isinstance(found, Tensor) and found.is_floating_point() and found.ndim in (1, 2) and len(found) == rows:
-        if found.ndim == 1:
+def reduced(found: Any, rows: int) -> Tensor:
+    """What a model returned for so many rows: (n,) log-odds where there are two classes, else (n, C) logits.
+
+    Raises:
+        UnsupportedModel: It is no such tensor.
+    """
+    if isinstance(found, Tensor):
+        plain = found.layout == torch.strided and not found.is_nested and found.is_floating_point()
+        if plain and found.ndim in (1, 2) and len(found) == rows and found.numel():
+            if found.ndim == 1:
+                return found
+            if found.shape[1] == 1:
+                return found[:, 0]
+            if found.shape[1] == 2:
+                return found[:, 1] - found[:, 0]
             return found
-        if found.shape[1] == 1:
-            return found[:, 0]
-        if found.shape[1] == 2:
-            return found[:, 1] - found[:, 0]
-        return found
-    shape = f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        shape = f"a tensor of shape {tuple(found.shape)}" if not found.is_nested else "a nested tensor"
+    else:
+        shape = f"a {type(found).__name__}"
     raise UnsupportedModel(
         f"the model returns {shape} for {rows} rows",
         where="model",
-        fix="return logits of shape (N,), (N, 1) or (N, classes)",
+        fix="return logits of shape (N,), (N, 1) or (N, classes), as an ordinary tensor of floating point numbers",
     )

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pellucid.errors import UnsupportedModel
-from pellucid.explain.answers import answered, called, fitting
+from pellucid.explain.answers import answered, called, fitting, reduced
 from pellucid.explain.model import device_of, untouched
+from pellucid.explain.squashed import squashed
 
 __all__ = ["steady"]
 
 PROBED: Final = 256  # rows on which a model must answer the same twice
-_SQUASHES: Final = frozenset({"sigmoid", "softmax", "_softmax"})
-_COPIES: Final = frozenset({"clone", "_to_copy"})
 
 
 def steady(model: nn.Module, x: Tensor) -> None:
     """Check that a :func:`pellucid.explain.model.frozen` model answers each row by itself, the same way, with a score.
+
+    It is tried on the first :data:`PROBED` rows: what a model does only with more of them at a time is not found.
 
     Raises:
         UnsupportedModel: It draws randomness in eval mode (dropout that stays on), keeps state between calls, mixes
@@ -32,8 +31,8 @@ def steady(model: nn.Module, x: Tensor) -> None:
 
 
 def _look(model: nn.Module, x: Tensor) -> None:
-    first = answered(model, x)
-    second = answered(model, x)
+    found = called(model, x)
+    first, second = reduced(found, len(x)), answered(model, x)
     if not torch.equal(first, second) and not torch.allclose(first, second, rtol=1e-6, atol=1e-7, equal_nan=True):
         raise UnsupportedModel(
             "in eval mode the model answers differently the second time: it draws randomness or keeps state",
@@ -51,13 +50,7 @@ def _look(model: nn.Module, x: Tensor) -> None:
             where="model",
             fix=_remedy(model),
         )
-    watch = _Squashed()
-    try:
-        with watch:
-            found = called(model, x[:1])
-    except UnsupportedModel:  # it answered above: it is this way of watching that it does not take
-        return
-    if watch.holds(found):
+    if squashed(model, x, found):
         raise UnsupportedModel(
             "the model returns probabilities, where scores without bounds are needed",
             where="model",
@@ -74,31 +67,3 @@ def _remedy(model: nn.Module) -> str:
                 "first: it takes them for the steps of a sequence"
             )
     return "use GroupNorm or LayerNorm instead of batch statistics"
-
-
-class _Squashed(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While it is entered, remembers what comes out of a sigmoid or softmax, also through views and copies."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._kept: dict[int, Tensor] = {}  # by place in memory, which is nobody else's as long as it is kept
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        found = func(*args, **(kwargs or {}))
-        name = func._schema.name.removeprefix("aten::").removesuffix("_")
-        if isinstance(found, Tensor):
-            if name in _SQUASHES or (name in _COPIES and any(map(self.holds, args))):
-                self._kept[_place(found)] = found
-            elif func._schema.is_mutable:
-                self._kept.pop(_place(found), None)
-        return found
-
-    def holds(self, found: Any) -> bool:
-        """Whether ``found`` is such a result."""
-        return isinstance(found, Tensor) and _place(found) in self._kept
-
-
-def _place(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
