@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from pellucid import explain
+from pellucid.errors import BadData, UnsupportedModel
 from pellucid.explain.attribution import preflight
+from pellucid.explain.attribution.preflight import table as table_of
 from pellucid.explain.model import frozen
 
 
@@ -143,7 +146,7 @@ def test_the_table_lists_what_a_pass_reaches_in_its_order(x) -> None:
     model = chain(nn.ReLU())
     model.unused = nn.GELU()
     model.forward = lambda x: model[2](model[1](model[0](x)))
-    table = preflight(model.eval().requires_grad_(requires_grad=False), x).modules
+    table = table_of(model.eval().requires_grad_(requires_grad=False), x).modules
     assert [(part.name, part.kind, part.exact) for part in table] == [
         ("0", "Linear", True),
         ("1", "ReLU", True),
@@ -176,5 +179,24 @@ def test_pooling_by_maximum_has_a_rule_from_zero_and_without_overlap_only(x) -> 
 
 def test_no_hook_stays(x) -> None:
     twin = frozen(EXACT["relu"])
-    preflight(twin, x)
+    table_of(twin, x)
+    with pytest.raises(UnsupportedModel, match="does not take rows"):
+        table_of(twin, x[:, :3])
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in twin.modules())
+
+
+def test_the_model_that_is_looked_at_is_left_as_it_is(x) -> None:
+    model = chain(nn.BatchNorm1d(6), nn.ReLU()).train()
+    before, rows = {name: part.clone() for name, part in model.state_dict().items()}, x.clone()
+    found = explain.preflight(model, x)
+    assert found.method == "deep_lift"  # of a model whose weights take gradients too
+    for wrong in (x.long(), x.double(), x[0, 0], x.numpy(), None, x.to_sparse(), "x"):
+        with pytest.raises(BadData):
+            explain.preflight(model, wrong)
+    with pytest.raises(UnsupportedModel):
+        explain.preflight(model, x[:, :3])
+    assert all(torch.equal(part, before[name]) for name, part in model.state_dict().items())
+    assert torch.equal(x, rows)
+    assert model.training
+    assert all(part.requires_grad and part.grad is None for part in model.parameters())
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())

@@ -109,6 +109,10 @@ def is_tokens(x: Tensor) -> bool:
 
 
 def _plain(x: Tensor) -> None:
+    if x.layout != torch.strided or x.is_nested:
+        raise BadData(
+            "x is sparse or nested, and a row is numbers side by side", where="x", fix="hand over x.to_dense()"
+        )
     if x.is_meta:
         raise BadData("x is on the meta device, which holds shapes and no values", where="x")
     if x.requires_grad:

@@ -58,7 +58,9 @@ def untouched() -> Iterator[None]:
 def frozen(model: nn.Module) -> nn.Module:
     """A deep copy of ``model`` in eval mode whose parameters take no gradient.
 
-    A model that :func:`pellucid.train.private` returned is copied as the plain model that it holds.
+    A model that :func:`pellucid.train.private` returned is copied as the plain model that it holds. What a hook, or a
+    function kept on the module, holds by its closure is no part of the module and is not copied: code of the user's
+    own that reaches outside of the module still does.
 
     Raises:
         UnsupportedModel: The model carries the hooks of a private training engine (they would write per-sample
@@ -67,6 +69,12 @@ def frozen(model: nn.Module) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise UnsupportedModel(f"a model is a torch.nn.Module, and this is a {type(model).__name__}", where="model")
     for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise UnsupportedModel(
+                "this model is compiled to TorchScript, which takes no hooks and keeps its weights to itself",
+                where=name or "model",
+                fix="hand over the nn.Module that was scripted or traced",
+            )
         hooks = [hook for kind in _HOOKS for hook in getattr(module, kind, {}).values()]
         if any(_origin(part).startswith("opacus") for part in (type(module), *hooks)):
             raise UnsupportedModel(

@@ -21,7 +21,7 @@ from pellucid.explain.answers import fitting, outputs, scored
 from pellucid.explain.attribution.completeness import incomplete, measure
 from pellucid.explain.attribution.draws import BATCHES, Batches
 from pellucid.explain.attribution.path import room
-from pellucid.explain.attribution.preflight import preflight
+from pellucid.explain.attribution.preflight import table
 from pellucid.explain.attribution.question import Answer, Question
 from pellucid.explain.intervals import Floats
 from pellucid.explain.model import device_of, untouched
@@ -75,7 +75,7 @@ def deep_lift(question: Question) -> Answer:
     """
     from captum.attr import DeepLift
 
-    found = preflight(question.model, question.x, zero_baseline=not bool(question.start.any()))
+    found = table(question.model, question.x, zero_baseline=not bool(question.start.any()))
     if (obstacle := found.obstacle) is not None:
         raise UnsupportedModel(
             f"DeepLift has no exact rule here: {obstacle.why}",

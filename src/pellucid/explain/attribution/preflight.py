@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.explain.answers import called
-from pellucid.explain.model import device_of, untouched
+from pellucid.explain.inputs import check_rows
+from pellucid.explain.model import device_of, frozen, untouched
 
-__all__ = ["Preflight", "Reached", "preflight"]
+__all__ = ["Preflight", "Reached", "preflight", "table"]
 
 Node = torch.autograd.graph.Node
 
@@ -125,22 +126,32 @@ class _Call:
 
 
 def preflight(model: nn.Module, x: Tensor, *, zero_baseline: bool = True) -> Preflight:
-    """The table for a frozen ``model``.
+    """Whether DeepLift may be asked of ``model``, module by module.
 
     Args:
-        model: As :func:`pellucid.explain.model.frozen` makes it.
+        model: Standard modules. A copy is asked.
         x: (N, …) float32; the first two rows are used.
         zero_baseline: The baseline is zero; pooling by maximum has a rule for no other (Captum 0.9,
             meta-pytorch/captum#1276).
+
+    Raises:
+        BadData: Wrong type or shape, or NaN.
+        UnsupportedModel: The model cannot be copied, or does not take such rows.
     """
+    check_rows(x)
+    return table(frozen(model), x, zero_baseline=zero_baseline)
+
+
+def table(model: nn.Module, x: Tensor, *, zero_baseline: bool = True) -> Preflight:
+    """The table for a :func:`pellucid.explain.model.frozen` model; arguments as of :func:`preflight`."""
     calls, outside = _calls(model, x)
-    table = [
+    found = [
         Reached(call.name, type(call.module).__name__, not why, why) for call, why in _judged(calls, zero_baseline)
     ]
     known = {call.output: call.inputs for call in calls.values() if call.output is not None}
     if (loose := _curved(outside, known, frozenset())) is not None:
-        table.append(Reached("", "function", exact=False, why=f"a function between modules is not linear ({loose})"))
-    return Preflight(tuple(table))
+        found.append(Reached("", "function", exact=False, why=f"a function between modules is not linear ({loose})"))
+    return Preflight(tuple(found))
 
 
 def _calls(model: nn.Module, x: Tensor) -> tuple[dict[str, _Call], Node | None]:
@@ -148,24 +159,23 @@ def _calls(model: nn.Module, x: Tensor) -> tuple[dict[str, _Call], Node | None]:
     calls: dict[str, _Call] = {}
     entered: dict[str, frozenset[Node]] = {}
     handles = []
-    for name, module in _innermost(model):
-
-        def enter(_: nn.Module, args: Any, kwargs: Any, *, name: str = name) -> None:
-            entered[name] = frozenset(_nodes((args, kwargs)))
-
-        def leave(module: nn.Module, _: Any, found: Any, *, name: str = name) -> None:
-            times = calls[name].times + 1 if name in calls else 1
-            calls[name] = _Call(name, module, entered[name], next(_nodes(found), None), times)
-
-        handles += [
-            module.register_forward_pre_hook(enter, with_kwargs=True),
-            module.register_forward_hook(leave),
-        ]
-    rows = x[:2].to(device_of(model)).detach().clone().requires_grad_()
     try:
+        for name, module in _innermost(model):
+
+            def enter(_: nn.Module, args: Any, kwargs: Any, *, name: str = name) -> None:
+                entered[name] = frozenset(_nodes((args, kwargs)))
+
+            def leave(module: nn.Module, _: Any, found: Any, *, name: str = name) -> None:
+                times = calls[name].times + 1 if name in calls else 1
+                calls[name] = _Call(name, module, entered[name], next(_nodes(found), None), times)
+
+            handles += [
+                module.register_forward_pre_hook(enter, with_kwargs=True),
+                module.register_forward_hook(leave),
+            ]
         with untouched():
-            # a view of the input, so that the first module is given something that has a node
-            found = called(model, rows.view_as(rows))
+            # the model is given a copy, so that the first module is given something that has a node
+            found = called(model, x[:2].to(device_of(model)).detach().clone().requires_grad_())
     finally:
         for handle in handles:
             handle.remove()
