@@ -6,8 +6,9 @@ is is asked of the scores (:func:`evaluate`, :func:`compare_groups`, :func:`meas
 model (:func:`attribute`, :func:`permute_columns`, :func:`estimate_shapley`, :func:`partial_dependence`,
 :func:`measure_robustness`, :func:`fit_surrogate`), what an expert expects of it is held against it (:func:`hold`), and
 :func:`check_validity` asks whether the explanation is true. :func:`losses` hands the privacy attack its input. Every
-result has ``values()`` and ``how()``, and what is evidence by itself ``evidence(subject)``. The model that is handed in
-is never touched: every question goes to a deep copy.
+result has ``values()`` and ``how()``, and what is evidence by itself ``evidence(subject)``. Every question goes to a
+deep copy of the model that is handed in, and to copies of the rows; code of the user's own that reaches outside of the
+module, such as a hook's closure, still does.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from pellucid.errors import BadData
 from pellucid.evidence import Estimate, Evidence, Subject, round_down
 from pellucid.explain.brier import BrierSplit, brier, brier_split
 from pellucid.explain.groups import group_names
-from pellucid.explain.inputs import by_column
+from pellucid.explain.inputs import by_column, check_seed
 from pellucid.explain.intervals import MEANS, MINIMUM_CELL, ROUNDING, coarse, step, versions
 from pellucid.explain.predictions import Predictions
 from pellucid.explain.reliability import BINS, Bin, reliability
@@ -143,6 +143,7 @@ def measure_calibration(
             the wrong length or with missing names.
     """
     predictions.require("calibration", two_classes=False)
+    check_seed(seed)
     if resamples < 2:
         raise BadData("an interval needs at least two resamples", where="resamples")
     ece, bins, plugin = reliability(predictions, resamples, np.random.default_rng(seed))

@@ -8,6 +8,7 @@ about one person, so nothing of it is shown by ``repr``, and its evidence is for
 from __future__ import annotations
 
 import math
+import numbers
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from pellucid.errors import BadData, UnknownName, nearest
 from pellucid.evidence import Evidence, Subject
 from pellucid.explain.answers import outputs
-from pellucid.explain.inputs import check_rows
+from pellucid.explain.inputs import check_encoding, check_rows, check_seed
 from pellucid.explain.intervals import versions
 from pellucid.explain.model import frozen
 from pellucid.explain.moves import Movable
@@ -140,10 +141,15 @@ def find_counterfactual(
 
     Raises:
         BadData: The row is not one that the encoding writes, no column may change, an unknown class, or no budget.
+        Misuse: ``encoding`` is none.
         UnknownName: ``mutable`` or ``whole`` names no feature column.
         UnsupportedModel: The model is random in eval mode, keeps state, or returns something else than logits.
     """
+    check_encoding(encoding)
+    if getattr(row, "ndim", None) != 1 or getattr(row, "dtype", None) != torch.float32:
+        raise BadData("the row must be a float32 tensor (width,)", where="row", fix="one person's: x[0]")
     check_rows(row[None], encoding)
+    check_seed(seed)
     mutable = (mutable,) if isinstance(mutable, str) else mutable
     for names, where in ((mutable, "mutable"), (whole, "whole")):
         for name in names:
@@ -163,7 +169,8 @@ def find_counterfactual(
     found = outputs(twin, row[None])
     classes = 2 if found.ndim == 1 else found.shape[1]
     decision = _decided(found)
-    if target is not None and not 0 <= target < classes:
+    wanted: Any = target  # whatever a caller wrote
+    if wanted is not None and not (isinstance(wanted, numbers.Integral) and 0 <= int(wanted) < classes):
         raise BadData(f"the classes are 0..{classes - 1}", where="target")
 
     def answer(status: Status, to: int | None, asked: int, near: Tensor = row) -> Counterfactual:

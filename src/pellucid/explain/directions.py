@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pellucid.errors import UnknownName, nearest
 from pellucid.evidence import Estimate
 from pellucid.explain.effects import ice_curves
 from pellucid.explain.fields import Fields
+from pellucid.explain.inputs import check_encoding
 from pellucid.explain.intervals import Floats, mean, rate
 from pellucid.schema import Encoding
 
@@ -61,7 +63,15 @@ def declared_points(encoding: Encoding, column: str) -> Tensor:
     """The declared values of ``column`` as its slots (G, slots), float32, rising; a missing value is none of them.
 
     Of a number 33, evenly spaced on its declared scale; of bins, a boolean or a category each one.
+
+    Raises:
+        Misuse: Not an encoding.
+        UnknownName: There is no such column.
     """
+    check_encoding(encoding)
+    if column not in encoding.features:
+        known = encoding.features
+        raise UnknownName(f'no feature column "{column}"{nearest(str(column), known)}', where="column")
     (code,) = (code for code in encoding.codes if code.column == column)
     if code.how in ("linear", "log"):
         first = torch.linspace(-1.0, 1.0, POINTS, dtype=torch.float32)[:, None]

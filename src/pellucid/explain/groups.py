@@ -27,11 +27,21 @@ def group_names(values: npt.NDArray[Any], rows: int, column: str) -> Names:
     array = np.asarray(values)
     if array.shape != (rows,):
         raise BadData(f"groups must be one name a row: {array.shape} for {rows} rows", where=column)
-    if array.dtype.kind == "U":
-        return array
-    if not all(isinstance(value, str) for value in array):
-        raise BadData("a row has no group, or its group is not a text", where=column, fix="name missing values")
-    return array.astype(np.str_)
+    if array.dtype.kind != "U":
+        if not all(isinstance(value, str) for value in array):
+            raise BadData("a row has no group, or its group is not a text", where=column, fix="name missing values")
+        array = array.astype(np.str_)
+    if not all(map(_written, set(array.tolist()))):
+        raise BadData(
+            "the name of a group holds half a character, which cannot be written",
+            where=column,
+            fix="read the names as UTF-8",
+        )
+    return array
+
+
+def _written(name: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def crossed(

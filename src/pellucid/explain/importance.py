@@ -15,7 +15,7 @@ from pellucid.errors import BadData
 from pellucid.evidence import Estimate, round_down
 from pellucid.explain.answers import CHUNK, outputs, pick
 from pellucid.explain.fields import Fields, as_fields
-from pellucid.explain.inputs import check_numbers_or_tokens
+from pellucid.explain.inputs import check_numbers_or_tokens, check_seed
 from pellucid.explain.intervals import Floats, Mean, Z, step, versions
 from pellucid.explain.model import frozen
 from pellucid.explain.predictions import predict
@@ -95,6 +95,7 @@ def permute_columns(
     check_numbers_or_tokens(x, encoding if isinstance(encoding, Encoding) else None)
     if x[0].numel() != fields.width:
         raise BadData(f"a row has {x[0].numel()} slots, and the fields speak of {fields.width}", where="x")
+    check_seed(seed)
     if permutations < 2:
         raise BadData("at least two permutations are needed to say how much they vary", where="permutations")
     base = predict(model, x, y, chunk=chunk)

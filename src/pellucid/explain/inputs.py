@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,15 @@ from torch import Tensor
 from pellucid.errors import BadData, Misuse
 from pellucid.schema import Encoding
 
-__all__ = ["by_column", "check_encoding", "check_numbers_or_tokens", "check_rows", "check_tokens", "is_tokens"]
+__all__ = [
+    "by_column",
+    "check_encoding",
+    "check_numbers_or_tokens",
+    "check_rows",
+    "check_seed",
+    "check_tokens",
+    "is_tokens",
+]
 
 
 def check_rows(x: Tensor, encoding: Encoding | None = None) -> None:
@@ -86,6 +95,16 @@ def check_encoding(given: Any) -> None:
             where="encoding",
             fix="Encoding.of(Schema.parse(TOML)) makes one without any data: docs/explaining.md",
         )
+
+
+def check_seed(given: Any) -> None:
+    """Check that ``given`` is a whole number from 0, as a generator starts from.
+
+    Raises:
+        BadData: It is not.
+    """
+    if isinstance(given, bool) or not isinstance(given, numbers.Integral) or int(given) < 0:
+        raise BadData("a seed is a whole number from 0", where="seed", fix="seed=0 will do: it is public")
 
 
 def by_column(given: Any, where: str) -> dict[str, npt.NDArray[Any]]:

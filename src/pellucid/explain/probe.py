@@ -30,14 +30,15 @@ def public_rows(encoding: Encoding, n: int = 2000, *, seed: int = 0) -> Tensor:
         (n, width) float32; a linear or log slot in [-1, 1], a boolean or indicator slot in {0, 1}.
 
     Raises:
-        BadData: ``n`` is below one.
+        BadData: ``n`` is below one, or the seed is below 0.
         Misuse: Not an encoding.
     """
     import torch
 
-    from pellucid.explain.inputs import check_encoding
+    from pellucid.explain.inputs import check_encoding, check_seed
 
     check_encoding(encoding)
+    check_seed(seed)
     if n < 1:
         raise BadData("at least one row is needed", where="n")
     rng = np.random.default_rng(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -79,8 +80,15 @@ class Readout:
             if term.column not in row:
                 raise BadData("this column is missing", where=term.column)
             value = row[term.column]
-            if term.slope is not None and isinstance(value, int | float):
-                total += term.slope * (math.log1p(value - code.low) if code.how == "log" else value)
+            if term.slope is not None and isinstance(value, numbers.Real):
+                number = float(value)
+                if not math.isfinite(number) or (code.how == "log" and number < code.low):
+                    raise BadData(
+                        "this value is no number, or below the bound where the column's log scale begins",
+                        where=term.column,
+                        fix="None stands for a missing value",
+                    )
+                total += term.slope * (math.log1p(number - code.low) if code.how == "log" else number)
             else:
                 level = MISSING if value is None else str(value)
                 if level not in term.levels:

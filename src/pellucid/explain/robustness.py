@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pellucid.errors import BadData, UnsupportedModel
 from pellucid.evidence import Estimate, Evidence, Subject
 from pellucid.explain.answers import CHUNK, answered, fitting, outputs
-from pellucid.explain.inputs import check_rows
+from pellucid.explain.inputs import check_encoding, check_rows, check_seed
 from pellucid.explain.intervals import ROUNDING, rate, versions
 from pellucid.explain.model import device_of, frozen, untouched
 from pellucid.explain.predictions import Predictions, predict
@@ -148,9 +148,12 @@ def measure_robustness(
 
     Raises:
         BadData: Wrong type, shape or range, NaN, fewer than ten people of a class, or a strength out of range.
+        Misuse: ``encoding`` is none.
         UnsupportedModel: The model is random in eval mode, mixes rows, or returns something else than logits.
     """
+    check_encoding(encoding)
     check_rows(x, encoding)
+    check_seed(seed)
     for name, strengths, most in (
         ("noise", noise, np.inf),
         ("corruption", corruption, 1.0),

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pellucid.errors import BadData, UnsupportedModel, nearest
 from pellucid.evidence import Estimate, round_down
 from pellucid.explain.answers import outputs
-from pellucid.explain.inputs import check_rows
+from pellucid.explain.inputs import check_encoding, check_rows, check_seed
 from pellucid.explain.intervals import MINIMUM_CELL, Floats, Z, rate, versions
 from pellucid.explain.model import frozen, untouched
 from pellucid.explain.rules import GRID, Rule, declared, grow, score
@@ -34,6 +34,7 @@ FAITHFUL: Final = 0.9
 ROUNDING: Final = 1e-5  # of a score of size 1: what float32 does not tell apart
 _DEPTH: Final = 4
 _SHARE: Final = 0.01
+_REACH: Final = 700.0  # log of the largest number, less what the lower bound may add
 _HELD: Final = 0.3  # of the rows, where no others are given to measure on
 
 
@@ -124,6 +125,7 @@ class Surrogate:
         return "post-processing" if self.public else "uncovered"
 
 
+@untouched()  # importing what grows trees draws from Python's generator
 def fit_surrogate(
     model: nn.Module,
     x: Tensor,
@@ -149,10 +151,13 @@ def fit_surrogate(
 
     Raises:
         BadData: Wrong type, shape or NaN, too few rows, an unknown kind, or a depth that is not read.
+        Misuse: ``encoding`` is none.
         UnsupportedModel: The model is random in eval mode, mixes rows, has more than two classes, or says the same of
             every row, so that there is nothing to tell.
     """
+    check_encoding(encoding)
     check_rows(x, encoding)
+    check_seed(seed)
     if kind not in KINDS:
         raise BadData(f'there is no surrogate "{kind}"{nearest(kind, KINDS)}', where="kind")
     if not 1 <= depth <= _DEPTH:
@@ -162,6 +167,8 @@ def fit_surrogate(
         cut = round(len(x) * _HELD)
         x, held = x[np.sort(order[cut:])], x[np.sort(order[:cut])]
     check_rows(held, encoding)
+    for rows in (x, held):
+        _within_reach(rows, encoding)
     leaf = max(MINIMUM_CELL, math.ceil(_SHARE * len(x)))
     if len(x) < 2 * leaf or len(held) < MINIMUM_CELL:
         raise BadData(
@@ -174,16 +181,16 @@ def fit_surrogate(
         raise UnsupportedModel("a surrogate is defined here for two classes", where="model")
     if min(float(np.ptp(told)), float(np.ptp(truth))) <= ROUNDING * max(1.0, float(np.abs(told).max())):
         raise UnsupportedModel("the model says the same of every row: there is nothing to tell", where="model")
-    rows, rest = x.double().cpu().numpy(), held.double().cpu().numpy()
+    own, rest = x.double().cpu().numpy(), held.double().cpu().numpy()
     rules: tuple[Rule, ...] = ()
     importance: dict[str, float] = {}
     if kind == "tree":
-        rules = grow(rows, told, encoding, depth=depth, leaf=leaf)
+        rules = grow(own, told, encoding, depth=depth, leaf=leaf)
 
         def predict(some: Floats) -> Floats:
             return score(rules, some)
     else:
-        fitted = _boosted(_columns(rows, encoding), told, encoding, leaf=leaf, seed=seed)
+        fitted = _boosted(_columns(own, encoding), told, encoding, leaf=leaf, seed=seed)
         sizes = fitted.term_importances()
         importance = {name: float(size) for name, size in zip(encoding.features, sizes, strict=True)}
 
@@ -204,6 +211,19 @@ def fit_surrogate(
         public=public,
         _predict=predict,
     )
+
+
+def _within_reach(x: Tensor, encoding: Encoding) -> None:
+    """Check that every number has a value in declared units: on a log scale it grows beyond all numbers soon."""
+    for code, place in zip(encoding.codes, encoding.slices().values(), strict=True):
+        if code.how == "log":
+            share = (float(x[:, place.start].max()) + 1) / 2
+            if share * math.log1p(code.high - code.low) > _REACH:
+                raise BadData(
+                    "a number is so far above the declared range that it has no value in declared units",
+                    where=code.column,
+                    fix="encode the rows with the encoding that is handed in",
+                )
 
 
 def _r2(truth: Floats, said: Floats) -> Estimate:

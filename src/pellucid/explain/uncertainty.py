@@ -15,7 +15,7 @@ from pellucid.disclosure import suppressed_groups
 from pellucid.errors import BadData, UnknownName, nearest
 from pellucid.evidence import Estimate, Evidence, Subject
 from pellucid.explain.groups import group_names
-from pellucid.explain.inputs import by_column
+from pellucid.explain.inputs import by_column, check_seed
 from pellucid.explain.intervals import MINIMUM_CELL, ROUNDING, Floats, mean, rate, versions
 from pellucid.explain.predictions import Predictions
 from pellucid.explain.ranking import publish_auc
@@ -164,6 +164,7 @@ def measure_uncertainty(
         UnknownName: ``by`` is no column of ``groups``.
     """
     predictions.require("uncertainty", two_classes=False)
+    check_seed(seed)
     if not 0 < alpha < 1:
         raise BadData("the miss rate lies between 0 and 1", where="alpha")
     method = method or ("lac" if predictions.classes == 2 else "aps")

@@ -167,8 +167,8 @@ def _by_rows(question: Question, some: Callable[[Tensor, Tensor, int], Tensor], 
     x, start = question.x.to(device), question.start.to(device)
 
     def work(points: int) -> Floats:
-        torch.manual_seed(seed)
-        np.random.seed(seed)  # Captum draws from the global generator
+        torch.manual_seed(seed % 2**63)
+        np.random.seed(seed % 2**32)  # Captum draws from the global generator
         rows = torch.split(x, max(1, points // each))
         parts = [some(part, start, points).detach().cpu().double() for part in rows]
         return torch.cat(parts).flatten(1).numpy()

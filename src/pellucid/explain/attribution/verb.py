@@ -15,7 +15,7 @@ from pellucid.explain.attribution import blackbox, methods, occlusion, path, tok
 from pellucid.explain.attribution.question import Answer, Question
 from pellucid.explain.attribution.result import Attribution
 from pellucid.explain.fields import Fields, as_fields
-from pellucid.explain.inputs import check_numbers_or_tokens
+from pellucid.explain.inputs import check_numbers_or_tokens, check_seed
 from pellucid.explain.intervals import Floats
 from pellucid.explain.model import frozen, untouched
 from pellucid.explain.reference import reference_row, reference_words
@@ -90,6 +90,7 @@ def attribute(
     _check(x, encoding, fields)
     if not (tolerance > 0 and 1 <= steps <= limit and rows >= 1 and (draws is None or draws >= 1)):
         raise BadData("tolerance must be above 0, 1 <= steps <= limit, rows >= 1 and draws >= 1", where="attribute")
+    check_seed(seed)
     if method != "auto" and method not in _METHODS:
         raise BadData(
             f'there is no method "{method}"{nearest(method, _METHODS)}',

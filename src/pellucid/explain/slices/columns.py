@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ __all__ = ["Bools", "Codes", "Column", "code_table", "quantile_edges", "roundest
 
 Bools = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.int32]
+
+TINY: Final = 1e-290  # below that the largest number is no longer ten to the power of the digits behind the point
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -100,6 +102,9 @@ def roundest(low: float, high: float) -> float:
     """The number in (``low``, ``high``] with the fewest digits: a multiple of the largest 10^k or 5 × 10^k."""
     if low < 0 <= high:
         return 0.0
+    if max(abs(low), abs(high)) < TINY:  # ten to the power of its digits is beyond all numbers
+        found = roundest(low / TINY, high / TINY) * TINY
+        return found if low < found <= high else high
     power = math.ceil(math.log10(max(abs(low), abs(high))))
     for exponent, part in itertools.product(range(power, power - 18, -1), (10, 5)):
         # the multiple is formed in whole numbers and divided once, so that 0.3 is written 0.3
