@@ -141,6 +141,58 @@ def test_curves_and_strengths_over_people_are_on_a_grid() -> None:
         )
 
 
+AGED = Encoding.of(
+    Schema.parse(HEAD + '[columns.age]\ntype = "integer"\nbounds = [18, 90]\nsensitivity = "personal"\n')
+)
+
+
+def aged(people: int, seed: int) -> torch.Tensor:
+    years = np.clip(np.random.default_rng(seed).normal(45, 13, people).round(), 18, 90)
+    return torch.from_numpy(((years - 18) / 36 - 1).astype(np.float32))[:, None]
+
+
+def test_the_points_of_a_curve_are_no_finer_than_one_person_moves_the_mean_of_a_bin() -> None:
+    x = aged(1013, 5)
+    for found in (local_effects(nn.Linear(1, 1), x, AGED, "age"), partial_dependence(nn.Linear(1, 1), x, AGED, "age")):
+        points = np.ravel(found.values()["points"])
+        assert len(points) > 8
+        assert points * 50 == pytest.approx((points * 50).round(), abs=1e-4)  # 2 x 0.01, of a hundred people or fewer
+        assert "rounded to the range" in found.how()["points"]
+
+
+def test_two_versions_of_a_curve_do_not_tell_the_value_of_who_left() -> None:
+    x = aged(1013, 5)
+    oldest = int(x[:, 0].argmax())
+    with torch.no_grad():
+        model = nn.Linear(1, 1)
+        model.weight.fill_(3.0)
+    before, after = (
+        local_effects(model, part, AGED, "age").values() for part in (x, x[torch.arange(len(x)) != oldest])
+    )
+    assert before["points"] == after["points"]
+    # with known weights an effect tells where it is measured, and at which mean it is 0: no finer than the mean of all
+    effects = np.array([each["value"] for each in before["accumulated_local_effects"]])
+    assert effects * 100 == pytest.approx((effects * 100).round(), abs=1e-3)
+    assert effects == pytest.approx(3 * (np.array(before["points"]) - float(x.mean())), abs=0.006)
+
+
+def test_a_narrow_column_keeps_several_points() -> None:
+    x = aged(1000, 1) * 0.05 + 0.3
+    assert len(local_effects(nn.Linear(1, 1), x, AGED, "age").points) >= 3
+
+
+def test_the_bands_of_curves_do_not_count_ten_people() -> None:
+    class Product(nn.Module):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return z[:, 0] * (1 + 2 * z[:, 1])
+
+    x = torch.zeros(200, 2)
+    x[:103, 1] = 1  # the ten around the median are some of both
+    found = partial_dependence(Product(), x, FLAGS, "ill", points=torch.tensor([[0.0], [1.0]]))
+    assert found.bands[0.5][1] not in (1.0, 3.0)
+    assert found.values()["bands"]["0.5"][1] * 2 == round(found.values()["bands"]["0.5"][1] * 2)
+
+
 def test_what_deletion_shows_of_people_is_on_a_grid_and_of_nobody_is_not() -> None:
     x, _ = group()
     told = attribute(plane(), x, FLAGS).rows

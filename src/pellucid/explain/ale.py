@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from pellucid.evidence import Estimate, round_down
 from pellucid.explain.coalitions import score_name, scores
 from pellucid.explain.fields import Fields
-from pellucid.explain.grids import Grid, grid, place
+from pellucid.explain.grids import PLACES, Grid, grid, place, span
 from pellucid.explain.intervals import MEANS, MINIMUM_CELL, Floats, Mean, Z, grid_of, versions
 from pellucid.explain.model import frozen
 from pellucid.explain.steady import steady
+from pellucid.schema import Encoding
 
 __all__ = ["LocalEffects", "local_effects"]
 
@@ -32,7 +33,7 @@ class LocalEffects:
 
     Attributes:
         name: The field.
-        points: The values of the field: held by ten people or more, or means over at least ten.
+        points: The values of the field: held by ten people or more, or rounded means over at least ten.
         curve: The accumulated effect at each point, with its interval over people.
         n: People, rounded down to ten.
         target: The class whose score is meant; None for the log-odds of class 1.
@@ -55,7 +56,8 @@ class LocalEffects:
     def how(self) -> Mapping[str, Any]:
         """How the curve was made."""
         return {
-            "method": "accumulated local effects (Apley and Zhu 2020), read at the mean value of each bin",
+            "method": "accumulated local effects (Apley and Zhu 2020), read at the rounded mean of each bin",
+            "points": PLACES,
             "score": score_name(self.target),
             "bins": f"by quantiles, at least {MINIMUM_CELL} people each",
             "interval": "normal over people within bins; the bins are taken as given",
@@ -67,7 +69,7 @@ class LocalEffects:
 
 
 def local_effects(
-    model: nn.Module, x: Tensor, fields: Fields, name: str, *, bins: int = 20, target: int | None = None
+    model: nn.Module, x: Tensor, fields: Fields | Encoding, name: str, *, bins: int = 20, target: int | None = None
 ) -> LocalEffects:
     """Accumulated local effects of field ``name``, a number with one slot.
 
@@ -76,7 +78,7 @@ def local_effects(
     Args:
         model: Standard modules, not wrapped for private training. It is not touched.
         x: (N, width) float32, at least ten people.
-        fields: Of a row.
+        fields: Of a row; an encoding also says how wide the range of a number is.
         name: The field.
         bins: At most; each holds at least ten people.
         target: The class whose score is meant; by default the log-odds of class 1 of two.
@@ -87,10 +89,10 @@ def local_effects(
         UnsupportedModel: The model is random in eval mode, mixes rows, or has classes and no target is named.
     """
     slots = place(x, fields, name)
-    bins_of = grid(x, slots, bins)
+    bins_of = grid(x, slots, bins, span(fields))
     twin = frozen(model)
     steady(twin, x)
-    low, high, step, along = _bins(bins_of)
+    low, high, step, along, own = _bins(bins_of)
     sides = []
     for edge in (low, high):
         moved = x.clone()
@@ -100,9 +102,11 @@ def local_effects(
     held = np.bincount(step, minlength=len(low))
     slope = np.bincount(step, change, minlength=len(low)) / held
     spread = np.bincount(step, (change - slope[step]) ** 2, minlength=len(low)) / (held - 1) / held
-    along = along - (np.bincount(bins_of.member, minlength=len(along)) / len(x)) @ along
+    middle = (np.bincount(bins_of.member, minlength=len(own)) / len(x)) @ own
+    along, own = along - middle, own - middle
     curve, half = along @ slope, Z * np.sqrt(along**2 @ spread)
-    n, rounding = round_down(len(x)), grid_of(change)
+    # a person adds to the slope of a bin, and to the mean that is taken off everywhere
+    n, rounding = round_down(len(x)), max(grid_of(change), grid_of((own @ slope)[bins_of.member]))
     return LocalEffects(
         name=name,
         points=tuple(bins_of.points.tolist()),
@@ -112,8 +116,9 @@ def local_effects(
     )
 
 
-def _bins(found: Grid) -> tuple[Floats, Floats, np.ndarray[Any, np.dtype[np.int64]], Floats]:
-    """Lower and upper edges (K,), the bin of each person (N,), and how much of each bin lies below each point (G, K).
+def _bins(found: Grid) -> tuple[Floats, Floats, np.ndarray[Any, np.dtype[np.int64]], Floats, Floats]:
+    """Lower and upper edges (K,), the bin of each person (N,), and how much of each bin lies below each point (G, K)
+    and below the mean of each bin (B, K).
 
     Between values there is one bin for each two neighbours, with the people of the upper one, and with those of the
     lowest in the first (Apley and Zhu 2020, section 5.1).
@@ -122,7 +127,8 @@ def _bins(found: Grid) -> tuple[Floats, Floats, np.ndarray[Any, np.dtype[np.int6
     if found.edges is None:
         steps = max(1, points - 1)
         low, high = found.points[:steps], found.points[-steps:]
-        return low, high, np.maximum(found.member - 1, 0), np.tri(points, steps, -1)
+        below = np.tri(points, steps, -1)
+        return low, high, np.maximum(found.member - 1, 0), below, below
     low, high = found.edges[:-1], found.edges[1:]
-    inside = np.divide(found.points - low, high - low, out=np.zeros(points), where=high > low)
-    return low, high, found.member, np.tri(points, points, -1) + np.diag(inside)
+    along, own = (np.clip((at[:, None] - low) / (high - low), 0.0, 1.0) for at in (found.points, found.means))
+    return low, high, found.member, along, own

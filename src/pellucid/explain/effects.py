@@ -9,7 +9,7 @@ say how far the curves are from being parallel.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -20,10 +20,11 @@ from pellucid.errors import BadData
 from pellucid.evidence import Estimate, round_down
 from pellucid.explain.coalitions import score_name, scores
 from pellucid.explain.fields import Fields
-from pellucid.explain.grids import grid, place
-from pellucid.explain.intervals import MEANS, MINIMUM_CELL, Floats, mean, versions
+from pellucid.explain.grids import PLACES, grid, place, span
+from pellucid.explain.intervals import MEANS, MINIMUM_CELL, Floats, coarse, grid_of, mean, versions
 from pellucid.explain.model import frozen
 from pellucid.explain.steady import steady
+from pellucid.schema import Encoding
 
 __all__ = ["LEVELS", "PartialDependence", "ice_curves", "partial_dependence"]
 
@@ -44,6 +45,7 @@ class PartialDependence:
         n: People, rounded down to ten.
         target: The class whose score is meant; None for the log-odds of class 1.
         given: The points were handed in, not found from the people.
+        grids: By level, the bands are published at multiples of these, point by point.
     """
 
     name: str
@@ -54,6 +56,7 @@ class PartialDependence:
     n: int
     target: int | None
     given: bool
+    grids: Mapping[float, tuple[float, ...]] = field(repr=False)
 
     def values(self) -> dict[str, Any]:
         """Points, curve, change and bands as JSON."""
@@ -62,7 +65,12 @@ class PartialDependence:
             "points": [[round(value, 6) for value in point] for point in self.points],
             "partial_dependence": [estimate.values() for estimate in self.curve],
             "change": [estimate.values() for estimate in self.change],
-            "bands": {f"{level:g}": [round(value, 6) for value in band] for level, band in self.bands.items()},
+            "bands": {
+                f"{level:g}": [
+                    round(coarse(value, grid), 6) for value, grid in zip(band, self.grids[level], strict=True)
+                ]
+                for level, band in self.bands.items()
+            },
         }
 
     def how(self) -> Mapping[str, Any]:
@@ -70,8 +78,9 @@ class PartialDependence:
         return {
             "method": "partial dependence (Friedman 2001); bands of centred ICE curves (Goldstein et al. 2015)",
             "score": score_name(self.target),
-            "points": "given" if self.given else f"values or means of bins of at least {MINIMUM_CELL} people",
-            "bands": f"mean over {MINIMUM_CELL} people around the quantile, at each point by itself",
+            "points": "given" if self.given else PLACES,
+            "bands": f"mean over {MINIMUM_CELL} people around the quantile, at each point by itself, rounded like a "
+            "mean over so many",
             "interval": "normal over people",
             "rounding": MEANS,
             "data": "held-out split",
@@ -83,7 +92,7 @@ class PartialDependence:
 def partial_dependence(
     model: nn.Module,
     x: Tensor,
-    fields: Fields,
+    fields: Fields | Encoding,
     name: str,
     *,
     points: Tensor | None = None,
@@ -95,10 +104,10 @@ def partial_dependence(
     Args:
         model: Standard modules, not wrapped for private training. It is not touched.
         x: (N, width) float32, at least ten people.
-        fields: Of a row.
+        fields: Of a row; an encoding also says how wide the range of a number is.
         name: The field.
-        points: (G, slots of the field) float32, public; by default values or means of at least ten people, of a
-            field with one slot.
+        points: (G, slots of the field) float32, public; by default values or rounded means of at least ten people, of
+            a field with one slot.
         bins: Points at most, where none are given.
         target: The class whose score is meant; by default the log-odds of class 1 of two.
 
@@ -109,27 +118,29 @@ def partial_dependence(
     """
     slots = place(x, fields, name)
     if points is None:
-        found = torch.from_numpy(grid(x, slots, bins).points).float()[:, None]
+        found = torch.from_numpy(grid(x, slots, bins, span(fields)).points).float()[:, None]
     else:
         found = points
         if found.ndim != 2 or found.shape[1] != len(slots):
             raise BadData(f"a point must have the {len(slots)} slots of the field", where="points")
     curves = ice_curves(model, x, fields, name, found, target=target)
     changes = curves - curves[:, :1]
+    bands = _bands(changes)
     return PartialDependence(
         name=name,
         points=tuple(tuple(point) for point in found.double().tolist()),
         curve=tuple(mean(column) for column in curves.T),
         change=tuple(mean(column) for column in changes.T),
-        bands=_bands(changes),
+        bands={level: tuple(ten.mean(axis=0).tolist()) for level, ten in bands.items()},
         n=round_down(len(x)),
         target=target,
         given=points is not None,
+        grids={level: tuple(grid_of(column) for column in ten.T) for level, ten in bands.items()},
     )
 
 
 def ice_curves(
-    model: nn.Module, x: Tensor, fields: Fields, name: str, points: Tensor, *, target: int | None = None
+    model: nn.Module, x: Tensor, fields: Fields | Encoding, name: str, points: Tensor, *, target: int | None = None
 ) -> Floats:
     """The score of every person at every point: (N, G). One row a person: private, never evidence by itself.
 
@@ -159,13 +170,13 @@ def ice_curves(
     return np.stack(columns, axis=1)
 
 
-def _bands(changes: Floats) -> dict[float, tuple[float, ...]]:
-    """At each point the mean over the ten people around each quantile; no level with fewer than ten beyond it."""
+def _bands(changes: Floats) -> dict[float, Floats]:
+    """At each point the ten people around each quantile (10, G); no level with fewer than ten beyond it."""
     people = len(changes)
     ranked = np.sort(changes, axis=0)
     found = {}
     for level in LEVELS:
         first = round(level * (people - 1) - (MINIMUM_CELL - 1) / 2)
         if people * min(level, 1 - level) >= MINIMUM_CELL:
-            found[level] = tuple(ranked[first : first + MINIMUM_CELL].mean(axis=0).tolist())
+            found[level] = ranked[first : first + MINIMUM_CELL]
     return found

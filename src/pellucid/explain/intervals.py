@@ -32,6 +32,7 @@ __all__ = [
     "coarse",
     "grid_of",
     "mean",
+    "order",
     "publish",
     "rate",
     "step",
@@ -140,9 +141,13 @@ def grid_of(values: Floats) -> float:
     largest = float(np.abs(values).max())
     if values.size < MINIMUM_CELL or largest == 0.0:
         return 0.0
-    decade = 10.0 ** math.floor(math.log10(largest))
-    order = next(part * decade for part in (1.0, 2.0, 5.0, 10.0) if part * decade >= largest * (1 - 1e-12))
-    return step(round_down(values.size)) * order
+    return step(round_down(values.size)) * order(largest)
+
+
+def order(size: float) -> float:
+    """``size`` > 0 rounded up to 1, 2 or 5 × 10^k."""
+    decade = 10.0 ** math.floor(math.log10(size))
+    return next(part * decade for part in (1.0, 2.0, 5.0, 10.0) if part * decade >= size * (1 - 1e-12))
 
 
 def coarse(value: float, grid: float) -> float:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pellucid.evidence import Evidence
     from pellucid.explain import (
         Attribution,
-        Fields,
         Importance,
         LocalEffects,
         PartialDependence,
@@ -72,7 +71,7 @@ def measure(trained: Trained, outcome: str | None = None) -> list[Evidence]:
         attribution,
         importance,
         shapley=explain.measure_strength(shapley),
-        effects=tuple(_effect(trained, x, fields, name, target) for name in order[:CURVES]),
+        effects=tuple(_effect(trained, x, name, target) for name in order[:CURVES]),
         surrogate=_surrogate(trained, x),
         readout=_readout(trained),
     )
@@ -136,17 +135,15 @@ def _pair(
     return explain.again(trained.module, some[:count], attribution), shapley.rows[:count]
 
 
-def _effect(
-    trained: Trained, x: torch.Tensor, fields: Fields, name: str, target: int | None
-) -> LocalEffects | PartialDependence:
+def _effect(trained: Trained, x: torch.Tensor, name: str, target: int | None) -> LocalEffects | PartialDependence:
     """How answers move along a column: accumulated local effects where it has an order, else partial dependence."""
     from pellucid import explain
 
     (code,) = (code for code in trained.encoding.codes if code.column == name)
     if code.how in ("linear", "log") and code.width == 1:
-        return explain.local_effects(trained.module, x, fields, name, target=target)
+        return explain.local_effects(trained.module, x, trained.encoding, name, target=target)
     points = explain.declared_points(trained.encoding, name)
-    return explain.partial_dependence(trained.module, x, fields, name, points=points, target=target)
+    return explain.partial_dependence(trained.module, x, trained.encoding, name, points=points, target=target)
 
 
 def _surrogate(trained: Trained, x: torch.Tensor) -> Surrogate | None:
