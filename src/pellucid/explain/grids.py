@@ -27,8 +27,8 @@ from pellucid.schema import Encoding
 __all__ = ["PLACES", "Grid", "grid", "place", "span"]
 
 PLACES: Final = (
-    "values that ten people or more share, else means over the people of a bin, rounded to the range of the field times "
-    "the least of 1, 2, 5 x 10^-k that is not below one over the people of any bin; so are the edges of the bins"
+    "values that ten people or more share, else means over the people of a bin, rounded to the range of the field "
+    "times the least of 1, 2, 5 x 10^-k that is not below one over the people of any bin; so are the edges of the bins"
 )
 
 
