@@ -20,6 +20,8 @@ from pellucid.explain import (
     attribute,
     check_validity,
     estimate_shapley,
+    exact_interactions,
+    fit_surrogate,
     local_effects,
     measure_calibration,
     measure_faithfulness,
@@ -209,6 +211,62 @@ def test_what_deletion_shows_of_people_is_on_a_grid_and_of_nobody_is_not() -> No
         assert exact * 40 != pytest.approx((exact * 40).round())
 
 
+def bent() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1))
+
+
+def two_digits(value: float) -> bool:
+    return float(f"{value:.1e}") == value
+
+
+def test_the_gap_of_people_is_rounded_up_and_the_largest_is_not_published(subject: Subject) -> None:
+    x, _ = group()
+    told = attribute(bent(), x, FLAGS)
+    made = Explanation(told).evidence(subject)
+    valid = check_validity(bent(), x, FLAGS, told, models=2).evidence(subject)
+    shap = estimate_shapley(bent(), x, Background(x[:20], public=False, source="people"), FLAGS, walks=4, seed=0)
+    strong = measure_strength(shap).evidence(subject)
+    for record in (told.values(), made.values, made.error, valid.values, shap.values(), strong.values, strong.error):
+        assert "completeness_gap_max" not in record
+        if record is not valid.values:
+            assert two_digits(record["completeness_gap"])
+    assert 0 < told.completeness_gap <= told.values()["completeness_gap"] < told.completeness_gap * 1.11
+    assert told.completeness_gap_max > told.completeness_gap  # for whoever holds the rows
+    assert str(shap.values()["standard_error_max"]).strip("0.e-")[0] in "125"
+
+
+def test_the_gap_of_rows_that_stand_for_nobody_keeps_its_digits() -> None:
+    told = attribute(bent(), public_rows(FLAGS, 300), FLAGS, public=True)
+    assert told.values()["completeness_gap"] == round(told.completeness_gap, 9)
+    assert told.values()["completeness_gap_max"] == round(told.completeness_gap_max, 9)
+
+
+def test_correlations_over_people_are_on_the_grid_of_rates(subject: Subject) -> None:
+    x = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (200, 4)).astype(np.float32))
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    told = attribute(model, x, Fields.single(4))
+    valid = check_validity(model, x, Fields.single(4), told, models=3, thorough=True)
+    found = valid.values()["randomisation"]
+    numbers = [found["spearman"], found["spearman_absolute"], *(found["cascade"][end] for end in ("low", "high"))]
+    assert np.array(numbers[:2]) * 200 == pytest.approx((np.array(numbers[:2]) * 200).round(), abs=1e-3)
+    assert np.array(numbers[2:]) * 50 == pytest.approx((np.array(numbers[2:]) * 50).round(), abs=1e-3)  # of 64
+    assert all(two_digits(error) for error in valid.evidence(subject).error.values())
+
+
+def test_what_a_surrogate_says_of_people_fits_other_numbers_of_people() -> None:
+    rows = public_rows(FLAGS, 93, seed=4)  # as if they were people
+    found = fit_surrogate(plane(), rows, FLAGS)
+    assert found.rules
+    for rule in found.rules:
+        assert rule.share * 50 == pytest.approx(round(rule.share * 50))  # of 65: 0.02
+        assert rule.value * 20 == pytest.approx(round(rule.value * 20))  # of ten or more, of 1 or less: 0.05 or more
+    told = found.values()["r2"]
+    for end in ("value", "low", "high"):
+        assert told[end] * 20 == pytest.approx(round(told[end] * 20), abs=1e-3)
+    assert found.faithful == (told["low"] >= 0.9)  # decided by what is published
+
+
 @pytest.mark.parametrize("people", [1, 9])
 def test_an_explanation_of_fewer_than_ten_people_is_not_published(people, subject) -> None:
     x, _ = group()
@@ -235,3 +293,23 @@ def test_a_published_mean_lies_in_its_interval_and_an_exact_zero_stays_zero() ->
             assert found.grid >= np.abs(values).max() / size * 0.999
     assert mean(np.zeros(50)).values() == {"value": 0.0, "low": 0.0, "high": 0.0, "n": 50}
     assert math.isclose(grid_of(np.full(100, 0.7)), 0.01)
+
+
+def test_what_is_shown_of_strengths_and_interactions_has_no_count_and_no_exact_value() -> None:
+    x, _ = group()
+    people = Background(x[:20], public=False, source="people")
+    shown = [
+        measure_strength(estimate_shapley(plane(), x, people, FLAGS, walks=4, seed=0)),
+        exact_interactions(bent(), x, people, FLAGS),
+        attribute(bent(), x, FLAGS),
+        check_validity(bent(), x, FLAGS, attribute(bent(), x, FLAGS), models=1),
+    ]
+    for each in shown:
+        assert str(N) not in repr(each)
+    strength = next(iter(shown[0].columns.values()))
+    assert repr(strength.value) not in repr(shown[0])
+    assert repr(strength.values()["value"]) in repr(strength)
+    for pair in shown[1].values()["pairs"]:
+        for end in ("value", "low", "high"):
+            grid = shown[1].strength[tuple(pair["fields"])].grid
+            assert pair["strength"][end] / grid == pytest.approx(round(pair["strength"][end] / grid), abs=1e-3)

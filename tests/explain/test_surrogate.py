@@ -141,7 +141,7 @@ def test_leaves_hold_ten_people_and_one_in_a_hundred_and_thresholds_are_nobodys_
 def test_the_rules_are_the_tree_of_scikit_learn_on_the_rows_it_was_fitted_to() -> None:
     x = public_rows(ENCODING, 900, seed=6).double().numpy()
     scores = np.random.default_rng(0).normal(size=900) + 2 * x[:, 0] + x[:, 6]
-    rules = grow(x, scores, ENCODING, depth=4, leaf=10)
+    rules = grow(x, scores, ENCODING, depth=4, leaf=10, public=True)
     on_grid = rounded(x, ENCODING)
     twin = DecisionTreeRegressor(max_depth=4, min_samples_leaf=10, random_state=0).fit(on_grid, scores)
     assert score(rules, x) == pytest.approx(np.round(twin.predict(on_grid), 2), abs=0.011)

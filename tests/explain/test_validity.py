@@ -199,10 +199,10 @@ def test_evidence_of_all_parts_is_canonical_uncovered_and_says_how(whole, subjec
 
 def test_without_new_arguments_the_evidence_has_the_fields_it_always_had(explained, linear, sample, people) -> None:
     found = check_validity(linear, sample[0], people, explained, models=2)
-    assert found.values().keys() == {"completeness_gap_max", "agreement", "randomisation"}
+    assert found.values().keys() == {"agreement", "randomisation"}
     assert found.values()["agreement"].keys() == {"spearman", "top3", "ranking"}
     assert found.values()["randomisation"].keys() == {"spearman", "spearman_absolute"}
-    assert found.how().keys() == {"agreement", "ranking", "randomisation", "path", "models", "rows", "seed"}
+    assert found.how().keys() == {"agreement", "ranking", "randomisation", "path", "models", "rows", "seed", "rounding"}
 
 
 def test_public_rows_stay_post_processing_until_a_part_looked_at_people(mlp, people, sample, subject) -> None:

@@ -58,7 +58,7 @@ class Explanation:
             "baseline": self.attribution.baseline,
             "importance": {},
             "attribution": self.attribution.published(self.attribution.magnitude()),
-            "completeness_gap": round(self.attribution.completeness_gap, 9),
+            "completeness_gap": self.attribution.gaps()["completeness_gap"],
         }
         if self.attribution.target is not None:
             found["target"] = self.attribution.target
@@ -92,8 +92,7 @@ class Explanation:
     def error(self) -> Mapping[str, Any]:
         """How wrong attributions may be; importances carry their own intervals."""
         return {
-            "completeness_gap": round(self.attribution.completeness_gap, 9),
-            "completeness_gap_max": round(self.attribution.completeness_gap_max, 9),
+            **self.attribution.gaps(),
             "attribution_standard_error": self.attribution.published(self.attribution.standard_error()),
         }
 

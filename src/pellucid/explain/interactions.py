@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +22,7 @@ from pellucid.evidence import Estimate
 from pellucid.explain.background import Background
 from pellucid.explain.coalitions import Composites, flat, prepared, score_name
 from pellucid.explain.fields import Fields
-from pellucid.explain.intervals import MINIMUM_CELL, Floats, mean, versions
+from pellucid.explain.intervals import MEANS, MINIMUM_CELL, Floats, Mean, grid_of, mean, versions
 from pellucid.explain.shapley import few, members, weighted_games
 from pellucid.explain.strength import root_mean_square
 from pellucid.schema import Encoding
@@ -50,7 +50,7 @@ class Interactions:
 
     strength: Mapping[Pair, Estimate]
     signed: Mapping[Pair, Estimate]
-    standard_error: Mapping[Pair, float]
+    standard_error: Mapping[Pair, float] = field(repr=False)
     background: Background
     public: bool
     draws: int | None
@@ -76,6 +76,7 @@ class Interactions:
             "background": dict(self.background.how()),
             "rows": "made from the declared schema, without the data" if self.public else "held-out split",
             "interval": "normal on the squared scale, over rows and draws; what rounding can make counts as 0",
+            "rounding": MEANS,
             "libraries": versions("numpy", "torch"),
         }
         if self.draws is not None:
@@ -232,6 +233,8 @@ def _over_rows(
     """Estimates over rows from each row's index and an unbiased estimate of its square."""
     strength, errors = {}, {}
     for pair, (_, squares) in found.items():
-        strength[pair], errors[pair] = root_mean_square(squares)
+        over, errors[pair] = root_mean_square(squares)
+        grid = 0.0 if public and background.public else grid_of(np.sqrt(np.maximum(squares, 0.0)))
+        strength[pair] = Mean(over.value, over.low, over.high, over.n, grid)
     signed = {pair: mean(indices) for pair, (indices, _) in found.items()}
     return Interactions(strength, signed, errors, background, public, draws, seed, target)

@@ -22,6 +22,7 @@ from pellucid.disclosure import MINIMUM_CELL
 from pellucid.evidence import Estimate, round_down
 
 __all__ = [
+    "GAPS",
     "MEANS",
     "MINIMUM_CELL",
     "ROUNDING",
@@ -30,11 +31,14 @@ __all__ = [
     "Z",
     "bounded",
     "coarse",
+    "gaps",
     "grid_of",
     "mean",
+    "on_grid",
     "order",
     "publish",
     "rate",
+    "rounded_up",
     "step",
     "versions",
     "wilson",
@@ -50,6 +54,8 @@ ROUNDING: Final = (
 MEANS: Final = (
     "means over people are rounded like rates, in units of the order of their largest value; intervals outwards"
 )
+
+GAPS: Final = "rounded up to two digits; the largest of a person is not published"
 
 
 def wilson(proportion: float, n: float, z: float = Z) -> tuple[float, float]:
@@ -99,15 +105,18 @@ def bounded(value: float, count: int, z: float = Z, grid: float | None = None) -
     return Estimate(value, min(low, value), max(high, value), count)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Mean(Estimate):
-    """An estimate that is exact for whoever holds the object, and published on a grid.
+    """An estimate that is exact for whoever holds the object, and published and shown on a grid.
 
     Attributes:
         grid: The value is published at its nearest multiple, and the interval outwards; 0 rounds nothing.
     """
 
     grid: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"Mean({', '.join(f'{name}={value}' for name, value in self.values().items())})"
 
     def values(self) -> dict[str, float | int]:
         """The record that goes into evidence."""
@@ -153,6 +162,30 @@ def order(size: float) -> float:
 def coarse(value: float, grid: float) -> float:
     """``value`` at the nearest multiple of ``grid``; 0 rounds nothing."""
     return round(round(value / grid) * grid, 12) if grid else value
+
+
+def on_grid(found: Estimate, grid: float) -> Estimate:
+    """``found`` at multiples of ``grid``, the interval outwards: so that what is decided is decided by what is told."""
+    low, high = math.floor(round(found.low / grid, 9)), math.ceil(round(found.high / grid, 9))
+    return Estimate(coarse(found.value, grid), round(low * grid, 12), round(high * grid, 12), found.n)
+
+
+def rounded_up(value: float) -> float:
+    """``value`` >= 0 rounded up to two digits: for what looks better the smaller it is."""
+    if value == 0.0:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return float(f"{math.ceil(value / unit - 1e-9) * unit:.1e}")
+
+
+def gaps(average: float, largest: float, *, public: bool) -> dict[str, float]:
+    """A completeness gap as it may be published: of people rounded up, and without the largest, which is a person's.
+
+    Both are functions of how many people there are of each kind, to whoever holds the weights.
+    """
+    if public:
+        return {"completeness_gap": round(average, 9), "completeness_gap_max": round(largest, 9)}
+    return {"completeness_gap": rounded_up(average)}
 
 
 def versions(*libraries: str) -> dict[str, str]:

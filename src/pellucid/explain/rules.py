@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pellucid.explain.intervals import Floats
+from pellucid.evidence import round_down
+from pellucid.explain.intervals import Floats, coarse, grid_of, step
 from pellucid.schema import Code, Encoding
 
 __all__ = ["GRID", "Condition", "Rule", "declared", "grow", "rounded", "score"]
@@ -42,8 +43,9 @@ class Rule:
 
     Attributes:
         conditions: All hold; none for the only leaf of a tree.
-        value: Mean log-odds of the model over the rows of the leaf, to two decimals.
-        share: Of the rows that the tree was fitted to, to two decimals.
+        value: Mean log-odds of the model over the rows of the leaf, to two decimals; of people no finer than a mean
+            over so many is published.
+        share: Of the rows that the tree was fitted to, to two decimals; of people no finer than a rate over so many.
     """
 
     conditions: tuple[Condition, ...] = field(repr=False)
@@ -76,7 +78,7 @@ def rounded(x: Floats, encoding: Encoding) -> Floats:
     return found
 
 
-def grow(x: Floats, scores: Floats, encoding: Encoding, *, depth: int, leaf: int) -> tuple[Rule, ...]:
+def grow(x: Floats, scores: Floats, encoding: Encoding, *, depth: int, leaf: int, public: bool) -> tuple[Rule, ...]:
     """The rules of a regression tree (CART, least squares) for ``scores``.
 
     Args:
@@ -85,12 +87,14 @@ def grow(x: Floats, scores: Floats, encoding: Encoding, *, depth: int, leaf: int
         encoding: Of the rows.
         depth: At most.
         leaf: Rows in a leaf, at least.
+        public: The rows stand for nobody.
     """
     from sklearn.tree import DecisionTreeRegressor
 
     on_grid = rounded(x, encoding)
     fitted = DecisionTreeRegressor(max_depth=depth, min_samples_leaf=leaf, random_state=0).fit(on_grid, scores)
-    tree = fitted.tree_
+    tree, leaves = fitted.tree_, fitted.apply(on_grid)
+    parts = 0.01 if public else max(0.01, step(round_down(len(x))))
     slots = [
         (code, number)
         for code, place in zip(encoding.codes, encoding.slices().values(), strict=True)
@@ -101,8 +105,10 @@ def grow(x: Floats, scores: Floats, encoding: Encoding, *, depth: int, leaf: int
     def walk(node: int, above: tuple[Condition, ...]) -> None:
         left, right = int(tree.children_left[node]), int(tree.children_right[node])
         if left < 0:
-            share = round(float(tree.n_node_samples[node]) / len(x), 2)
-            rules.append(Rule(_tidy(above), round(float(tree.value[node][0][0]), 2), share))
+            grid = 0.0 if public else grid_of(scores[leaves == node])
+            value = round(coarse(float(tree.value[node][0][0]), max(0.01, grid)), 6)
+            share = round(coarse(float(tree.n_node_samples[node]) / len(x), parts), 2)
+            rules.append(Rule(_tidy(above), value, share))
             return
         slot = int(tree.feature[node])
         code, number = slots[slot]

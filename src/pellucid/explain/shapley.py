@@ -21,7 +21,7 @@ from pellucid.evidence import round_down
 from pellucid.explain.background import Background
 from pellucid.explain.coalitions import differing, flat, prepared, score_name
 from pellucid.explain.fields import Fields
-from pellucid.explain.intervals import Floats, versions
+from pellucid.explain.intervals import GAPS, Floats, gaps, order, versions
 from pellucid.schema import Encoding
 
 __all__ = ["MOST_FIELDS", "ShapleyValues", "exact_shapley", "few", "members", "weighted_games"]
@@ -69,6 +69,11 @@ class ShapleyValues:
         return len(self.rows) if self.public else round_down(len(self.rows))
 
     @property
+    def covered(self) -> bool:
+        """Whether neither a row nor a background row is a person's."""
+        return self.public and self.background.public
+
+    @property
     def reached(self) -> bool | None:
         """Whether the largest standard error is within the tolerance; None if none was asked for."""
         if self.tolerance is None or self.standard_error is None:
@@ -91,11 +96,12 @@ class ShapleyValues:
         """What may be said without showing a value; see also :func:`pellucid.explain.strength.measure_strength`."""
         found: dict[str, Any] = {
             "method": "shapley",
-            "completeness_gap": round(self.completeness_gap, 9),
-            "completeness_gap_max": round(self.completeness_gap_max, 9),
+            **gaps(self.completeness_gap, self.completeness_gap_max, public=self.covered),
         }
         if self.standard_error is not None:
-            found["standard_error_max"] = round(float(self.standard_error.max()), 9)
+            largest = float(self.standard_error.max())
+            # the largest error of people is one person's: its order alone is shown
+            found["standard_error_max"] = round(largest, 9) if self.covered or largest == 0.0 else order(largest)
         if self.reached is not None:
             found["tolerance_reached"] = self.reached
         return found
@@ -116,6 +122,8 @@ class ShapleyValues:
             found["seed"] = self.seed
         if self.tolerance is not None:
             found["tolerance"] = self.tolerance
+        if not self.covered:
+            found["gap"] = GAPS
         return found
 
     def _miss(self) -> tuple[Floats, float]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from pellucid.errors import BadData
-from pellucid.evidence import Coverage, Estimate, Evidence, Subject, Tier
+from pellucid.evidence import Coverage, Estimate, Evidence, Subject, Tier, round_down
 from pellucid.explain.intervals import MEANS, MINIMUM_CELL, Floats, Mean, Z, grid_of
 from pellucid.explain.shapley import ShapleyValues
 
@@ -33,7 +33,7 @@ class Strength:
     """
 
     columns: Mapping[str, Estimate]
-    standard_error: Mapping[str, float]
+    standard_error: Mapping[str, float] = field(repr=False)
     source: ShapleyValues
 
     @property
@@ -48,7 +48,7 @@ class Strength:
             "method": "shapley",
             "importance": {name: estimate.values() for name, estimate in self.columns.items()},
             "importance_method": "Shapley values, root mean square over rows",
-            "completeness_gap": round(self.source.completeness_gap, 9),
+            "completeness_gap": self.source.values()["completeness_gap"],
         }
 
     def how(self) -> Mapping[str, Any]:
@@ -66,7 +66,7 @@ class Strength:
 
     def evidence(self, subject: Subject) -> Evidence:
         """Evidence about ``subject``: uncovered as soon as a row or a background row is a person's."""
-        covered = self.source.public and self.source.background.public
+        covered = self.source.covered
         coverage: Coverage = "post-processing" if covered else "uncovered"
         tier: Tier = "public" if covered else "auditor"
         return Evidence("explanation", subject, self.values(), self.how(), coverage, self.error(), tier)
@@ -84,10 +84,9 @@ def measure_strength(values: ShapleyValues) -> Strength:
     noise = 0.0 if values.standard_error is None else values.standard_error**2
     squares = values.rows**2 - noise
     columns, errors = {}, {}
-    covered = values.public and values.background.public
     for name, column in zip(values.fields.names, squares.T, strict=True):
         found, errors[name] = root_mean_square(column)
-        grid = 0.0 if covered else grid_of(np.sqrt(np.maximum(column, 0.0)))
+        grid = 0.0 if values.covered else grid_of(np.sqrt(np.maximum(column, 0.0)))
         columns[name] = Mean(found.value, found.low, found.high, found.n, grid)
     return Strength(columns, errors, values)
 
@@ -100,8 +99,8 @@ def root_mean_square(squares: Floats) -> tuple[Estimate, float]:
     """
     centre = float(squares.mean())
     error = float(squares.std(ddof=1)) / math.sqrt(len(squares))
-    value = math.sqrt(max(0.0, centre))
+    value, people = math.sqrt(max(0.0, centre)), round_down(len(squares))
     low, high = (math.sqrt(max(0.0, centre + side * Z * error)) for side in (-1, 1))
     if error == 0.0:
-        return Estimate(value, value, value, len(squares)), 0.0
-    return Estimate(value, low, high, len(squares)), error / (2 * value) if value**2 > error else math.sqrt(error)
+        return Estimate(value, value, value, people), 0.0
+    return Estimate(value, low, high, people), error / (2 * value) if value**2 > error else math.sqrt(error)

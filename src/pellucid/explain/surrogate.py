@@ -20,7 +20,7 @@ from pellucid.errors import BadData, UnsupportedModel, nearest
 from pellucid.evidence import Estimate, round_down
 from pellucid.explain.answers import outputs
 from pellucid.explain.inputs import check_encoding, check_rows, check_seed
-from pellucid.explain.intervals import MINIMUM_CELL, Floats, Z, rate, versions
+from pellucid.explain.intervals import MINIMUM_CELL, Floats, Z, coarse, grid_of, on_grid, rate, step, versions
 from pellucid.explain.model import frozen, untouched
 from pellucid.explain.rules import GRID, Rule, declared, grow, score
 from pellucid.explain.steady import steady
@@ -32,6 +32,10 @@ KINDS: Final = ("tree", "ebm")
 FAITHFUL: Final = 0.9
 """Lower 95 % bound of R² from which a surrogate may be read as a description of the model."""
 ROUNDING: Final = 1e-5  # of a score of size 1: what float32 does not tell apart
+ROUNDED: Final = (
+    "R², agreement and shares like rates over people, intervals outwards; log-odds and importance like means over "
+    "people"
+)
 _DEPTH: Final = 4
 _SHARE: Final = 0.01
 _REACH: Final = 700.0  # log of the largest number, less what the lower bound may add
@@ -110,6 +114,7 @@ class Surrogate:
             else "explainable boosting machine (Nori et al. 2019) on the model's log-odds, no interactions",
             "fidelity": "R² and agreement of decisions on rows it was not fitted to",
             "interval": "R²: normal, from its influence function; agreement: Wilson",
+            **({} if self.public else {"rounding": ROUNDED}),
             "faithful": f"the lower bound of R² is at least {FAITHFUL}",
             "data": "made from the declared schema" if self.public else "held-out rows",
             "rows": self.fitted,
@@ -185,14 +190,15 @@ def fit_surrogate(
     rules: tuple[Rule, ...] = ()
     importance: dict[str, float] = {}
     if kind == "tree":
-        rules = grow(own, told, encoding, depth=depth, leaf=leaf)
+        rules = grow(own, told, encoding, depth=depth, leaf=leaf, public=public)
 
         def predict(some: Floats) -> Floats:
             return score(rules, some)
     else:
-        fitted = _boosted(_columns(own, encoding), told, encoding, leaf=leaf, seed=seed)
-        sizes = fitted.term_importances()
-        importance = {name: float(size) for name, size in zip(encoding.features, sizes, strict=True)}
+        columns = _columns(own, encoding)
+        fitted = _boosted(columns, told, encoding, leaf=leaf, seed=seed)
+        sizes = zip(encoding.features, fitted.term_importances(), np.abs(fitted.eval_terms(columns)).T, strict=True)
+        importance = {name: coarse(float(size), 0.0 if public else grid_of(adds)) for name, size, adds in sizes}
 
         def predict(some: Floats) -> Floats:
             found: Floats = fitted.predict(_columns(some, encoding))
@@ -201,7 +207,7 @@ def fit_surrogate(
     said = predict(rest)
     return Surrogate(
         kind=kind,
-        r2=_r2(truth, said),
+        r2=_r2(truth, said) if public else on_grid(_r2(truth, said), step(round_down(len(rest)))),
         agreement=rate(float(((truth > 0) == (said > 0)).mean()), len(rest)),
         rules=rules,
         importance=importance,

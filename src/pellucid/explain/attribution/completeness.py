@@ -44,7 +44,7 @@ def measure(total: Floats, change: Floats) -> Gap:
 def incomplete(gap: Gap, work: str, tolerance: float, *, fix: str = REMEDY) -> UnsupportedModel:
     """The refusal of attributions that do not add up after ``work``, such as ``64 steps``."""
     return UnsupportedModel(
-        f"attributions miss the model's answers by {gap.mean:.3g} of their size with {work}, "
+        f"attributions miss the model's answers by {gap.mean:.2g} of their size with {work}, "
         f"above the tolerance of {tolerance:g}",
         where="attribution",
         fix=fix,

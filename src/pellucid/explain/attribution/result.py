@@ -13,7 +13,7 @@ from pellucid.errors import Misuse
 from pellucid.evidence import round_down
 from pellucid.explain.attribution.completeness import Gap
 from pellucid.explain.fields import Fields
-from pellucid.explain.intervals import MEANS, Floats, coarse, grid_of, versions
+from pellucid.explain.intervals import GAPS, MEANS, Floats, coarse, gaps, grid_of, rounded_up, versions
 from pellucid.schema import Encoding
 
 __all__ = ["CITATIONS", "SEEDS", "Attribution", "by_column"]
@@ -62,7 +62,7 @@ class Attribution:
 
     rows: Floats = field(repr=False)
     fields: Fields = field(repr=False)
-    gap: Gap | None
+    gap: Gap | None = field(repr=False)
     steps: int
     tolerance: float
     baseline: str
@@ -147,10 +147,19 @@ class Attribution:
         if self.target is not None:
             found["target"] = self.target
         if self.noise is not None:
-            found["sampling_error"] = _rounded(self.sampling_error())
-        if self.gap is not None:
-            found |= {"completeness_gap": round(self.gap.mean, 9), "completeness_gap_max": round(self.gap.max, 9)}
-        return found
+            found["sampling_error"] = {
+                name: round(value, 6) if self.public else rounded_up(value)
+                for name, value in self.sampling_error().items()
+            }
+        return found if self.gap is None else found | self.gaps()
+
+    def gaps(self) -> dict[str, float]:
+        """The completeness gap as it may be published: that of people rounded up, and without the largest of a row.
+
+        Raises:
+            Misuse: As :attr:`completeness_gap`.
+        """
+        return gaps(self.completeness_gap, self.completeness_gap_max, public=self.public)
 
     def _libraries(self) -> tuple[str, ...]:
         exact = self.method == "kernel_shap" and not self.draws
@@ -172,7 +181,7 @@ class Attribution:
         if self.steps:
             found["path"] = f"Gauss-Legendre, {self.steps} points"
         if self.gap is not None:
-            found["tolerance"] = self.tolerance
+            found |= {"tolerance": self.tolerance, **({} if self.public else {"gap": GAPS})}
         else:
             found["completeness"] = "not claimed: attributions need not sum to the answer"
         if self.draws:
@@ -185,7 +194,3 @@ class Attribution:
 def by_column(slots: Floats, encoding: Encoding) -> Floats:
     """Attributions (N, width) summed over the slots of each column (N, columns): a one-hot is one feature."""
     return Fields.of(encoding).total(slots)
-
-
-def _rounded(values: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 6) for name, value in values.items()}

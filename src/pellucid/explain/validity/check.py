@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +17,7 @@ from pellucid.explain.attribution import Attribution, again
 from pellucid.explain.explanation import Explanation
 from pellucid.explain.fields import Fields, as_fields
 from pellucid.explain.inputs import check_numbers_or_tokens, is_tokens
-from pellucid.explain.intervals import MINIMUM_CELL, Floats
+from pellucid.explain.intervals import MINIMUM_CELL, Floats, coarse, rounded_up, step
 from pellucid.explain.model import frozen
 from pellucid.explain.ranking import spearman
 from pellucid.explain.validity.agreement import Agreement
@@ -34,6 +34,7 @@ from pellucid.schema import Encoding
 __all__ = ["Validity", "check_validity"]
 
 ROWS: Final = 256
+CORRELATIONS: Final = "correlations like rates over people, intervals outwards, errors rounded up to two digits"
 MODELS: Final = 20
 DRAWS: Final = 10  # of every layer, where all are drawn anew
 POINTS: Final = 16  # on a path, where only the order of the columns is compared
@@ -48,7 +49,8 @@ class Validity:
     """How far an explanation can be trusted.
 
     Attributes:
-        completeness_gap_max: The largest miss of a row over the mean size of what attributions must sum to.
+        completeness_gap_max: The largest miss of a row over the mean size of what attributions must sum to; not
+            published of people.
         spearman: Rank correlation over columns of mean |attribution| and permutation importance; absent with fewer
             than three columns or without importance.
         top3: Share of the three most important columns (or all, if fewer) that both methods name.
@@ -71,7 +73,7 @@ class Validity:
         rankings: Whether all methods at hand rank the columns alike; absent with one method, or two columns.
     """
 
-    completeness_gap_max: float
+    completeness_gap_max: float = field(repr=False)
     spearman: float | None
     top3: float | None
     randomisation: float | None
@@ -93,7 +95,12 @@ class Validity:
     def values(self) -> dict[str, Any]:
         """The values of ``validity`` evidence, version 1; what has no meaning for the model is absent."""
         agreement = _measured({"spearman": self.spearman, "top3": self.top3})
-        random = _measured({"spearman": self.randomisation, "spearman_absolute": self.randomisation_absolute})
+        random = {
+            name: round(coarse(value, self._grid), 6)
+            for name, value in _measured(
+                {"spearman": self.randomisation, "spearman_absolute": self.randomisation_absolute}
+            ).items()
+        }
         if self.methods is not None:
             agreement["rows"] = self.methods.values()
         if self.rankings is not None:
@@ -102,7 +109,8 @@ class Validity:
             random.update(self.cascade.values())
         parts = self._parts()
         return {
-            "completeness_gap_max": round(self.completeness_gap_max, 9),
+            # the largest miss is a person's, where the rows are people
+            **({"completeness_gap_max": round(self.completeness_gap_max, 9)} if self.public else {}),
             "agreement": agreement,
             "randomisation": random,
             **{name: parts[name].values() for name in _ALONE if name in parts},
@@ -117,6 +125,7 @@ class Validity:
             "models": self.models,
             "rows": self.rows,
             "seed": self.seed,
+            **({} if self.public else {"rounding": CORRELATIONS}),
             **({} if self.rankings is None else {"ranking": dict(self.rankings.how())}),
             **{name: dict(part.how()) for name, part in self._parts().items()},
         }
@@ -139,10 +148,17 @@ class Validity:
         tier: Tier = "public" if covered else "auditor"
         error: dict[str, float] = {}
         if self.randomisation_error is not None:
-            error["randomisation_standard_error"] = round(self.randomisation_error, 6)
+            error["randomisation_standard_error"] = (
+                round(self.randomisation_error, 6) if self.public else rounded_up(self.randomisation_error)
+            )
         if self.cascade is not None:
             error.update(self.cascade.error())
         return Evidence("validity", subject, self.values(), self.how(), coverage, error, tier)
+
+    @property
+    def _grid(self) -> float:
+        """Mean correlations over people are published at its multiples; 0 rounds nothing."""
+        return 0.0 if self.public or self.rows < MINIMUM_CELL else step(self.rows)
 
     def _parts(self) -> dict[str, _Part]:
         """The parts that were asked for."""
@@ -214,10 +230,10 @@ def check_validity(
     rows = x[:ROWS]
 
     whole = explanation.attribution
-    coarse = dataclasses.replace(whole, steps=min(whole.steps, POINTS))
+    fewer = dataclasses.replace(whole, steps=min(whole.steps, POINTS))
 
     def explain(asked: nn.Module, some: Tensor) -> Floats:
-        return again(asked, some, coarse)
+        return again(asked, some, fewer)
 
     learned = ask(explain, frozen(model), rows)
     signed: list[float] = []  # one mean a copy

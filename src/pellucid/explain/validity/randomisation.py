@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pellucid.errors import BadData
 from pellucid.evidence import Estimate, round_down
-from pellucid.explain.intervals import Floats, versions
+from pellucid.explain.intervals import MINIMUM_CELL, Floats, on_grid, rounded_up, step, versions
 from pellucid.explain.model import frozen
 from pellucid.explain.steady import steady
 from pellucid.explain.validity import rowwise
@@ -188,14 +188,14 @@ def randomise_layers(
     made = tuple(
         Stage(
             tuple(found[place][0] or "model" for place in group),
-            *(_interval(tables[kind, depth], len(part))[0] for kind in range(4)),
+            *(_interval(tables[kind, depth], len(part), public=public)[0] for kind in range(4)),
         )
         for depth, group in enumerate(groups)
     )
     return Randomisation(
         stages=made,
-        average=_interval(tables[0].mean(axis=0), len(part))[0],
-        standard_error=_interval(tables[0, -1], len(part))[1],
+        average=_interval(tables[0].mean(axis=0), len(part), public=public)[0],
+        standard_error=_interval(tables[0, -1], len(part), public=public)[1],
         draws=draws,
         rows=len(part) if public else round_down(len(part)),
         seed=seed,
@@ -204,8 +204,11 @@ def randomise_layers(
     )
 
 
-def _interval(means: Floats, rows: int) -> tuple[Estimate | None, float | None]:
-    """Mean over draws (draws,) with Student's 95 % interval, and its standard error; None with fewer than two."""
+def _interval(means: Floats, rows: int, *, public: bool) -> tuple[Estimate | None, float | None]:
+    """Mean over draws (draws,) with Student's 95 % interval, and its standard error; None with fewer than two.
+
+    Of people it is on the grid of rates over them, the interval outwards, and the error rounded up.
+    """
     there = means[~np.isnan(means)]
     if there.size < 2:
         return None, None
@@ -213,7 +216,10 @@ def _interval(means: Floats, rows: int) -> tuple[Estimate | None, float | None]:
 
     error = float(there.std(ddof=1)) / math.sqrt(there.size)
     value, half = float(there.mean()), float(stdtrit(there.size - 1, 0.975)) * error
-    return Estimate(value, max(-1.0, value - half), min(1.0, value + half), round_down(rows)), error
+    low, high = max(-1.0, value - half), min(1.0, value + half)
+    if public or rows < MINIMUM_CELL:  # of fewer people nothing is published
+        return Estimate(value, low, high, round_down(rows)), error
+    return on_grid(Estimate(value, low, high, round_down(rows)), step(round_down(rows))), rounded_up(error)
 
 
 def _correlations(left: Floats, right: Floats) -> tuple[float, float]:
