@@ -27,7 +27,7 @@ from pellucid.explain.fields import Fields
 from pellucid.explain.groups import group_names
 from pellucid.explain.importance import Importance, permute_columns
 from pellucid.explain.inputs import check_rows
-from pellucid.explain.intervals import MINIMUM_CELL, Z
+from pellucid.explain.intervals import MINIMUM_CELL, Mean, Z, grid_of, on_grid
 from pellucid.explain.model import frozen
 from pellucid.explain.outcomes import BACKGROUND, EXPLAINED, PUBLIC, WALKS, Outcome, Outcomes, Status
 from pellucid.explain.predictions import check_labels
@@ -41,6 +41,7 @@ from pellucid.schema import MISSING, Encoding
 __all__ = ["HeldOut", "hold", "shares"]
 
 UNUSED: Final = "not used by the model: the column is none of its features"
+CONSTANT: Final = "the model's answers do not vary on these rows"
 UNDECIDED: Final = "the interval reaches over the limit: undecided"
 
 
@@ -89,18 +90,23 @@ def hold(
 def shares(found: Attribution | ShapleyValues) -> dict[str, Estimate]:
     """Each column's share of all attribution, with the 95 % interval of a ratio over rows; at least two rows.
 
+    Of ten people or more it is on the grid of a mean of what one of them adds, the interval outwards: with known
+    weights an exact share is a ratio of counts, and so is its interval.
+
     Raises:
         BadData: Nothing was attributed to any column, so that there is nothing to have a share of.
     """
     sizes = np.abs(found.rows)
     whole = sizes.sum(axis=1)
     if not whole.any():
-        raise BadData("the model's answers do not depend on any column", where="attribution")
+        raise BadData(CONSTANT, where="attribution")
+    grid = 0.0 if found.covered or len(whole) < MINIMUM_CELL else grid_of(whole / whole.mean())
     parts = {}
     for name, column in zip(found.fields.names, sizes.T, strict=True):
         share = float(column.mean() / whole.mean())
         half = Z * float((column - share * whole).std(ddof=1)) / (len(whole) ** 0.5 * float(whole.mean()))
-        parts[name] = Estimate(share, max(0.0, share - half), min(1.0, share + half), found.n)
+        exact = Estimate(share, max(0.0, share - half), min(1.0, share + half), found.n)
+        parts[name] = on_grid(exact, grid, high=1.0) if grid else exact
     return parts
 
 
@@ -193,7 +199,7 @@ class _Asking:
         rows = self._public if held is None else held.x
         found = self._attributions(rows, about.by, public=not people)
         if not found.rows.any():
-            return Outcome(item, "met", reason="the model's answers do not depend on any column", people=people)
+            return Outcome(item, "met", reason=CONSTANT, people=people)
         share = shares(found)[about.column]
         return _decided(item, _beyond([share], about.at_most), {"share": share}, people=people)
 
@@ -266,8 +272,8 @@ def _decided(
 
 
 def _beyond(found: Iterable[Estimate], limit: float) -> bool | None:
-    """Whether any estimate is beyond the limit: yes or no by whole intervals, else None."""
-    several = list(found)
+    """Whether any estimate is beyond the limit: yes or no by whole intervals as they are published, else None."""
+    several = [on_grid(each, each.grid) if isinstance(each, Mean) and each.grid else each for each in found]
     if any(each.low > limit for each in several):
         return True
     return False if all(each.high <= limit for each in several) else None

@@ -164,10 +164,14 @@ def coarse(value: float, grid: float) -> float:
     return round(round(value / grid) * grid, 12) if grid else value
 
 
-def on_grid(found: Estimate, grid: float) -> Estimate:
-    """``found`` at multiples of ``grid``, the interval outwards: so that what is decided is decided by what is told."""
-    low, high = math.floor(round(found.low / grid, 9)), math.ceil(round(found.high / grid, 9))
-    return Estimate(coarse(found.value, grid), round(low * grid, 12), round(high * grid, 12), found.n)
+def on_grid(found: Estimate, grid: float, *, high: float = math.inf) -> Estimate:
+    """``found`` at multiples of ``grid``, the interval outwards: so that what is decided is decided by what is told.
+
+    Nothing is above ``high``, where that is known.
+    """
+    below, above = math.floor(round(found.low / grid, 9)), math.ceil(round(found.high / grid, 9))
+    value, low, top = (min(high, end) for end in (coarse(found.value, grid), below * grid, above * grid))
+    return Estimate(value, round(low, 12), round(top, 12), found.n)
 
 
 def rounded_up(value: float) -> float:

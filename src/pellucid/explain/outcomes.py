@@ -18,6 +18,7 @@ PUBLIC: Final = 2000  # rows made from the schema
 EXPLAINED: Final = 1000  # rows whose Shapley values are estimated
 BACKGROUND: Final = 100  # rows they are relative to
 WALKS: Final = 8  # pairs of walks for each
+SHARES: Final = "shares of people like means of what one adds to the whole, over the mean; intervals outwards"
 Status = Literal["met", "not met", "unmeasured"]
 
 
@@ -117,6 +118,8 @@ class Outcomes:
                 f"the same of interventional Shapley values by {WALKS} pairs of walks: at most {EXPLAINED} rows, "
                 f"relative to {BACKGROUND} others; the noise of the walks counts as size"
             )
+        if limits & {"attribution", "shapley"} and any(item.people for item in self.items):
+            found["rounding"] = SHARES
         if "auc" in limits:
             found["drop_in_auc"] = "permutation importance, held-out split"
         if "proxy" in kinds:

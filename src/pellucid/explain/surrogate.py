@@ -207,7 +207,7 @@ def fit_surrogate(
     said = predict(rest)
     return Surrogate(
         kind=kind,
-        r2=_r2(truth, said) if public else on_grid(_r2(truth, said), step(round_down(len(rest)))),
+        r2=_r2(truth, said) if public else on_grid(_r2(truth, said), step(round_down(len(rest))), high=1.0),
         agreement=rate(float(((truth > 0) == (said > 0)).mean()), len(rest)),
         rules=rules,
         importance=importance,

@@ -81,6 +81,11 @@ class Attribution:
         return len(self.rows) if self.public else round_down(len(self.rows))
 
     @property
+    def covered(self) -> bool:
+        """Whether no person was looked at."""
+        return self.public
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The fields by name, in the order of ``rows``."""
         return self.fields.names

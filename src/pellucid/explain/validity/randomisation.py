@@ -219,7 +219,8 @@ def _interval(means: Floats, rows: int, *, public: bool) -> tuple[Estimate | Non
     low, high = max(-1.0, value - half), min(1.0, value + half)
     if public or rows < MINIMUM_CELL:  # of fewer people nothing is published
         return Estimate(value, low, high, round_down(rows)), error
-    return on_grid(Estimate(value, low, high, round_down(rows)), step(round_down(rows))), rounded_up(error)
+    found = on_grid(Estimate(value, low, high, round_down(rows)), step(round_down(rows)), high=1.0)
+    return found, rounded_up(error)
 
 
 def _correlations(left: Floats, right: Floats) -> tuple[float, float]:
