@@ -19,8 +19,11 @@ from pellucid.explain import (
     Predictions,
     attribute,
     check_validity,
+    compare_attributions,
+    compare_groups,
     estimate_shapley,
     exact_interactions,
+    find_slices,
     fit_surrogate,
     local_effects,
     measure_calibration,
@@ -313,3 +316,34 @@ def test_what_is_shown_of_strengths_and_interactions_has_no_count_and_no_exact_v
         for end in ("value", "low", "high"):
             grid = shown[1].strength[tuple(pair["fields"])].grid
             assert pair["strength"][end] / grid == pytest.approx(round(pair["strength"][end] / grid), abs=1e-3)
+
+
+def test_what_does_not_fit_the_rows_is_refused_without_their_number() -> None:
+    x, y = group()
+    answers = Predictions(plane()(x)[:, 0].detach().numpy(), y.numpy())
+    short = np.array(["a"] * (N - 1))
+    told = attribute(plane(), x, FLAGS).rows
+    asks = (
+        lambda: Predictions(answers.logits, y[:-1].numpy()),
+        lambda: permute_columns(plane(), x, y[:-1], FLAGS),
+        lambda: compare_groups(answers, {"sex": short}),
+        lambda: find_slices(np.zeros(N), {"sex": short}),
+        lambda: attribute(plane(), x[:, 0], FLAGS),
+        lambda: measure_faithfulness(plane(), x, told[:-1], baseline=torch.zeros(2)),
+        lambda: compare_attributions(told, told[:-1]),
+    )
+    for ask in asks:
+        with pytest.raises(BadData) as caught:
+            ask()
+        said = f"{caught.value} {caught.value.fix}"
+        assert str(N) not in said
+        assert str(N - 1) not in said
+
+
+def test_a_column_named_as_a_pair_of_others_is_refused_and_not_overwritten() -> None:
+    x, y = group()
+    answers = Predictions(plane()(x)[:, 0].detach().numpy(), y.numpy())
+    half = np.where(np.arange(N) % 2 == 0, "a", "b")
+    with pytest.raises(BadData, match="as the pair of two others"):
+        compare_groups(answers, {"a": half, "b": half, "a × b": half}, intersections=True, resamples=5)
+    assert "a × b" in compare_groups(answers, {"a": half, "a × b": half}, resamples=5).columns

@@ -122,8 +122,8 @@ def compare_groups(
             absent.
 
     Raises:
-        BadData: No column, a column of the wrong length or with missing names, a minimum cell below ten, or a level
-            outside (0, 1).
+        BadData: No column, a column of the wrong length, with missing names or named as a pair of others, a minimum
+            cell below ten, or a level outside (0, 1).
     """
     predictions.require("fairness", two_classes=False)
     if minimum_cell < MINIMUM_CELL:
@@ -144,6 +144,12 @@ def compare_groups(
         found[name] = column_fairness(predictions, rows, hidden, minimum_cell, held)
     for one, two in itertools.combinations(names, 2) if intersections else ():
         title = f"{one}{CROSS}{two}"
+        if title in groups:
+            raise BadData(
+                f'a column is named "{title}", as the pair of two others',
+                where=title,
+                fix="give the column another name",
+            )
         cross, hidden = crossed(names[one], names[two], minimum_cell, earlier.get(title, ()), where=title)
         held = _held(predictions, cross, of_class.get(title, ()), minimum_cell)
         pairs[title] = column_fairness(predictions, cross, hidden, minimum_cell, held)

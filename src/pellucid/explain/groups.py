@@ -26,7 +26,7 @@ def group_names(values: npt.NDArray[Any], rows: int, column: str) -> Names:
     """
     array = np.asarray(values)
     if array.shape != (rows,):
-        raise BadData(f"groups must be one name a row: {array.shape} for {rows} rows", where=column)
+        raise BadData("groups must be one name a row, of as many rows as there are answers", where=column)
     if array.dtype.kind != "U":
         if not all(isinstance(value, str) for value in array):
             raise BadData("a row has no group, or its group is not a text", where=column, fix="name missing values")

@@ -45,7 +45,10 @@ def check_rows(x: Tensor, encoding: Encoding | None = None) -> None:
         raise BadData("x must be a float32 tensor", where="x")
     _plain(x)
     if x.ndim < 2 or len(x) == 0:
-        raise BadData(f"x must have at least one row and two dimensions, and has shape {tuple(x.shape)}", where="x")
+        raise BadData(
+            f"x must have at least one row and two dimensions, and has {'no row' if x.ndim > 1 else f'{x.ndim}'}",
+            where="x",
+        )
     if encoding is not None and (x.ndim != 2 or x.shape[1] != encoding.width):
         slots = " × ".join(map(str, x.shape[1:]))
         raise BadData(

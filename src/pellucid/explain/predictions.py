@@ -154,7 +154,7 @@ def check_labels(labels: npt.NDArray[np.int64], rows: int, classes: int) -> None
         BadData: It is not; no label is shown.
     """
     if labels.shape != (rows,) or rows == 0:
-        raise BadData(f"labels must be one number a row: {labels.shape} for {rows} rows", where="labels")
+        raise BadData("labels must be one number a row, of as many rows as there are", where="labels")
     if labels.dtype.kind not in "iu":
         raise BadData("labels must be whole class numbers", where="labels")
     if labels.min() < 0 or labels.max() >= classes:

@@ -220,7 +220,7 @@ def _start(x: Tensor, encoding: Encoding | Fields, baseline: Tensor | None, meth
                     where=code.column,
                     fix="take a row that encode_features could have made",
                 )
-    return start, "given by the caller" if single else f"{len(start)} rows given by the caller"
+    return start, "given by the caller" if single else "several rows given by the caller"
 
 
 def _declared(code: Code, part: Tensor) -> bool:

@@ -119,7 +119,7 @@ def roundest(low: float, high: float) -> float:
 
 def _column(name: str, values: npt.NDArray[Any], rows: int, edges: Sequence[float] | None, bins: int) -> Column:
     if values.shape != (rows,):
-        raise BadData(f"a column must be one value a row: {values.shape} for {rows} losses", where=name)
+        raise BadData("a column must be one value a row, of as many rows as there are losses", where=name)
     if values.dtype.kind in "iuf":
         return _number(name, values.astype(np.float64), edges, bins)
     if edges is not None:

@@ -87,7 +87,10 @@ def compare_attributions(
     check_attributions(left, len(left), "left")
     check_attributions(right, len(right), "right")
     if left.shape != right.shape:
-        raise BadData(f"attributions of the same rows and fields are needed: {left.shape} and {right.shape}", where="x")
+        raise BadData(
+            f"attributions of the same rows and fields are needed: of {left.shape[1]} and {right.shape[1]} fields",
+            where="x",
+        )
     if top < 1:
         raise BadData("at least one field is needed", where="top")
     fields = left.shape[1]

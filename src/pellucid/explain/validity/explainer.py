@@ -81,8 +81,9 @@ def check_attributions(found: Any, rows: int, where: str = "explainer") -> None:
     """
     shape = getattr(found, "shape", None)
     if shape is None or len(shape) != 2 or shape[0] != rows or shape[1] == 0:
+        wrong = "have other rows" if shape is not None and len(shape) == 2 else "are no table of two dimensions"
         raise BadData(
-            f"attributions must be one number a row and field, and have shape {shape} for {rows} rows",
+            f"attributions must be one number a row and field, and {wrong}",
             where=where,
             fix="flatten images and sum over the slots of a field",
         )
