@@ -129,6 +129,43 @@ def test_stopping_early_refunds_to_the_filter_and_the_claim_stays_the_plans(seal
     assert stopped == pytest.approx(whole_run * 3 / plan.steps)  # Rényi divergences add up, a step at a time
 
 
+@pytest.mark.parametrize("verb", ["evaluate", "attack"])
+def test_a_measurement_within_the_loop_is_no_silent_end_of_it(
+    sealed: Place, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = make_plan().steps
+
+    def go() -> None:
+        with start(sealed.open("sid")) as run:
+            module = module_of(run)
+            model, optimizer, batches = run.private(module, torch.optim.SGD(module.parameters(), lr=0.5))
+            for x, y in batches:
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(x), y).backward()
+                optimizer.step()
+                getattr(run, verb)()
+
+    with pytest.raises(Misuse, match=rf"run\.{verb}\(\) ended mine@1 after 1 of {steps} steps") as caught:
+        go()
+    assert "run.score(epsilon)" in str(caught.value.fix)
+    assert f"{steps - 1} are left undone" in capsys.readouterr().err
+    (only,) = sealed.open().budget("applicants").runs
+    assert (only.status, only.steps_taken) == ("stopped", 1)
+
+
+def test_a_loop_that_was_left_is_evaluated_and_the_steps_left_undone_are_said(
+    sealed: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = make_plan().steps
+    with start(sealed.open("sid")) as run:
+        loop(run, steps=3)
+        run.evaluate()
+        assert f"after 3 of {steps} steps: {steps - 3} are left undone" in capsys.readouterr().err
+        run.attack()
+        assert capsys.readouterr().err == ""
+    assert "evaluation" in kinds(sealed.open())
+
+
 def test_a_loop_that_fails_settles_as_stopped_and_leaves_no_model(sealed: Place) -> None:
     class Mine(Exception):
         pass

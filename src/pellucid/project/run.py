@@ -102,6 +102,7 @@ class Run:
         self._settled = False
         self._gate: Gate | None = None
         self._halt: Callable[[str], None] | None = None
+        self._halted = False  # by a steward
 
     def __repr__(self) -> str:
         return f"Run({self.label!r})"
@@ -398,7 +399,7 @@ class Run:
         ended = why is not None if self._workers is None else self._workers.agree(why is not None)
         if ended and self._halt is not None:
             self._halt(why or "the first worker was told to end this run")
-            self._gate = None
+            self._gate, self._halted = None, True
         if why is not None:
             tell(f"{self.label} ends after {step} of {self.plan.steps} steps: {why}; its model is kept")
 
@@ -472,6 +473,23 @@ class Run:
             loaded=self._loaded,
         )
         return self._trained
+
+    def _end_for(self, verb: str) -> None:
+        """Say that a verb that needs the model ends a run with steps left, and have no loop go on as if it were done.
+
+        A loop that was left and a loop that the verb is called in look alike until the next batch is asked for.
+        """
+        from pellucid.train import Batches
+
+        taken, steps = self.steps_taken, self.plan.steps
+        batches = self._session if isinstance(self._session, Batches) else None
+        if batches is None or self._module is not None or self._halted or not 0 < taken < steps:
+            return
+        what = f"run.{verb}() ended {self.label} after {taken} of {steps} steps"
+        fix = f"use run.score(epsilon) to look on the way, or call run.{verb}() after the loop"
+        batches.cut_short(Misuse(what, where="batches", fix=fix))
+        if self._leads:
+            tell(f"run.{verb}() ends {self.label} after {taken} of {steps} steps: {steps - taken} are left undone")
 
     def _released(self) -> torch.nn.Module:
         """End training; what the run saves: the weights, or their average, in a plain module.
@@ -560,13 +578,15 @@ class Run:
     def evaluate(self, *, release: float | None = None, delta: float | None = None) -> None:
         """Leave evidence of performance, calibration and, where special columns may be read, of fairness.
 
-        Of several processes the first one does so, as for the other measurements.
+        Ends the run, as the other measurements do: within the loop, look by :meth:`score`. Of several processes the
+        first one leaves it.
 
         Args:
             release: Epsilon to spend on a performance that is covered, and nothing else; see
                 :meth:`pellucid.project.model.Trained.evaluate`.
             delta: Of the release.
         """
+        self._end_for("evaluate")
         if self._leads:
             self.finish().evaluate(release=release, delta=delta)
         else:
@@ -574,6 +594,7 @@ class Run:
 
     def explain(self) -> None:
         """Leave evidence of what the model looks at, and of whether that explanation holds."""
+        self._end_for("explain")
         if self._leads:
             self.finish().explain()
         else:
@@ -581,6 +602,7 @@ class Run:
 
     def attack(self) -> None:
         """Leave evidence of what a membership attack finds: a lower bound beside the claimed epsilon."""
+        self._end_for("attack")
         if self._leads:
             self.finish().attack()
         else:

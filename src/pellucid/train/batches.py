@@ -64,6 +64,7 @@ class Batches:
         self._empty = False
         self._closed = False
         self._halted: str | None = None
+        self._cut_short: Misuse | None = None
         self.drop: Callable[[], None] = lambda: None
 
     @property
@@ -109,6 +110,8 @@ class Batches:
         self._guard.check()
         if self._halted is not None:
             raise BudgetExhausted(self._halted, where="batches", fix="the run keeps its model and settles what it took")
+        if self._cut_short is not None:
+            raise self._cut_short
         if self._closed or self.steps_taken >= self.steps:
             raise BudgetExhausted(
                 f"the run is over after {self.steps_taken} of {self.steps} steps",
@@ -137,6 +140,14 @@ class Batches:
         """No further batch, for a reason that is not the plan's end: a loop over batches ends after this step."""
         with self.lock:
             self._halted = why
+
+    def cut_short(self, problem: Misuse) -> None:
+        """The run was ended before its plan was: ``problem`` is for a loop that goes on all the same.
+
+        A loop that was left never asks again; one that does would end as if all steps had been taken.
+        """
+        with self.lock:
+            self._cut_short = problem
 
     def close(self) -> None:
         """End the run: no further batch, no further step.
