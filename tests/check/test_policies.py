@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,12 @@ def test_every_requirement_of_its_own_fails_or_lacks_evidence_in_some_case_and_s
     seen = {name for case in cases for name in case.expect}
     assert seen >= {each.id for each in policy.requirements if each.file == str(path)}
     assert all(len(each.because) > 20 for each in policy.requirements)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_what_is_copied_into_every_project_speaks_of_no_particular_data(path: Path) -> None:
+    for file in (path, cases_file(path)):
+        assert not re.search(r"UCI|Adult|1994|this data", file.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -240,7 +240,9 @@ def test_lint_and_test_of_a_project_s_policy(pellucid: Any, fresh: Any) -> None:
     here = ("--project", fresh.root)
     assert pellucid("check", "--lint", "--test", *here).code == 0
     release = fresh.root / "policies" / "release.toml"
-    release.write_text(release.read_text().replace("evaluation.auc.low >= 0.85", "evaluation.auc.value >= 0.80"))
+    release.write_text(
+        release.read_text().replace("evaluation.auc.low >= parameters.auc", "evaluation.auc.value >= 0.80")
+    )
     ran = pellucid("check", "--lint", "--test", *here)
     assert ran.code == 1
     assert "the middle of an interval" in ran.out

@@ -61,7 +61,10 @@ def test_the_digest_is_that_of_the_source(folder: Path) -> None:
         load_factory("model:build", folder).require(factory.sha256)
 
 
-@pytest.mark.parametrize("spec", ["model:build", "nets.small:build", "model:narrow", "model:Net"])
+@pytest.mark.parametrize(
+    "spec", ["model:build", "model.py:build", "./model.py:build", "nets/small.py:build", "nets.small:build",
+             "model:narrow", "model:Net"],
+)  # fmt: skip
 def test_make_gives_width_and_classes_to_who_asks(folder: Path, spec: str) -> None:
     module = load_factory(spec, folder).make(ENCODING)
     assert isinstance(module, nn.Module)
@@ -74,6 +77,9 @@ def test_make_gives_width_and_classes_to_who_asks(folder: Path, spec: str) -> No
         ("model", BadFile, "module:function"),
         ("../model:build", BadFile, "module:function"),
         ("model:", BadFile, "module:function"),
+        ("../model.py:build", BadFile, "a path within the project"),
+        ("/model.py:build", BadFile, "a path within the project"),
+        ("modle.py:build", UnknownName, 'did you mean "model.py"'),
         ("nothing:build", UnknownName, "no such file"),
         ("model:biuld", UnknownName, 'did you mean "build"'),
         ("model:number", UnknownName, "no function"),
@@ -104,6 +110,10 @@ def test_a_file_that_fails_or_imports_its_neighbour_is_refused(folder: Path) -> 
     (folder / "broken.py").write_text("def build(:\n", encoding="utf-8")
     with pytest.raises(BadFile, match="SyntaxError"):
         load_factory("broken:build", folder)
+
+
+def test_a_factory_named_by_its_path_is_recorded_as_by_its_module(folder: Path) -> None:
+    assert load_factory("nets/small.py:build", folder).record() == load_factory("nets.small:build", folder).record()
 
 
 def test_nothing_of_a_source_that_is_not_the_recorded_one_is_executed(folder: Path) -> None:

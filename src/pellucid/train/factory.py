@@ -24,7 +24,7 @@ class Factory:
     """A function that builds the module.
 
     Attributes:
-        spec: ``module:function``, as the user wrote it.
+        spec: ``module:function``.
         sha256: Digest of the source that was executed.
     """
 
@@ -71,13 +71,13 @@ class Factory:
 
 
 def load_factory(spec: str, folder: Path, sha256: str | None = None) -> Factory:
-    """The factory ``module:function`` in ``folder/module.py``.
+    """The factory ``module:function`` in ``folder/module.py``; ``module.py:function`` says the same.
 
     The file is read once; what was digested is what runs. It stands alone: the folder is not put on the import path,
     so it may import installed packages but no file next to it, whose source no digest would cover.
 
     Args:
-        spec: ``module:function``.
+        spec: ``module:function``, or a path relative to ``folder`` and a function.
         folder: Where the file is.
         sha256: Digest that the source must have, in lower-case hexadecimal; None admits any source.
 
@@ -87,14 +87,25 @@ def load_factory(spec: str, folder: Path, sha256: str | None = None) -> Factory:
         UnknownName: There is no such file or function.
     """
     place, colon, name = spec.partition(":")
-    parts = place.split(".")
+    parts = place[: -len(".py")].removeprefix("./").split("/") if place.endswith(".py") else place.split(".")
     if not colon or not all(part.isidentifier() for part in [*parts, name]):
-        raise BadFile(f'"{spec}" is not of the form module:function', where="factory", fix='such as "model:build"')
+        raise BadFile(
+            f'"{spec}" is not of the form module:function, or a path within the project and a function',
+            where="factory",
+            fix='such as "model:build" or "model.py:build", for the file model.py in the project folder',
+        )
+    spec = f"{'.'.join(parts)}:{name}"  # one spelling in evidence
     path = folder.joinpath(*parts).with_suffix(".py")
     try:
         source = path.read_bytes()
     except OSError as error:
-        raise UnknownName("there is no such file, or it cannot be read", where=str(path)) from error
+        known = [each.relative_to(folder).as_posix() for each in sorted(path.parent.glob("*.py"))]
+        near = nearest(path.relative_to(folder).as_posix(), known)
+        raise UnknownName(
+            f"there is no such file, or it cannot be read{near}",
+            where=str(path),
+            fix="the file lies in the project folder, since it is needed again to explain the model: copy it there",
+        ) from error
     found = hashlib.sha256(source).hexdigest()
     _hold(spec, found, found if sha256 is None else sha256)
     module = ModuleType(f"pellucid_factory_{found[:16]}")
