@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -12,6 +13,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+
+from pellucid.cli import budget
 
 PASSPHRASE = "glass-all-the-way-down"
 PURPOSE = "credit scoring"
@@ -138,6 +141,23 @@ def test_a_plan_is_told_what_it_would_cost_and_reserves_nothing(pellucid: Any, f
     assert "reserved 0.0000" in shown(pellucid, fresh)
     vague = pellucid("budget", "plan", "applicants", "--recipe", recipe, *as_ana(fresh))
     assert (vague.code, "--purpose" in vague.err) == (2, True)
+
+
+def test_a_plan_that_pld_alone_admits_is_told_that_nothing_comes_back(pellucid: Any, fresh: Any) -> None:
+    words = ("--recipe", fresh.files / "recipe.toml", "--purpose", PURPOSE, *as_ana(fresh))
+    assert "gives nothing back" not in pellucid("budget", "plan", "applicants", *words).out
+    tight = fresh.root.parent / "tight.toml"
+    tight.write_text((fresh.files / "applicants.toml").read_text().replace("epsilon = 8.0", "epsilon = 3.0"))
+    for act in (("access", "adopt"), ("seal", "others", fresh.files / "applicants.csv")):
+        assert pellucid(*act, "--schema", tight, "--as", "olivia", "--project", fresh.root).code == 0
+    assert "a run that stops early gives nothing back" in pellucid("budget", "plan", "others", *words).out
+
+
+def test_why_more_may_be_spent_than_the_runs_add_up_to_is_said(pellucid: Any, fresh: Any, capsys: Any) -> None:
+    document = pellucid("budget", "applicants", "--project", fresh.root, "--json").json
+    for spent, said in ((sum(run["epsilon"] for run in document["runs"]) + 0.2, True), (0.1, False)):
+        budget._tell({**document, "spent": spent}, set(), argparse.Namespace())
+        assert ("here it is more" in capsys.readouterr().out) == said
 
 
 def test_a_tuning_is_told_what_it_would_cost(pellucid: Any, fresh: Any) -> None:

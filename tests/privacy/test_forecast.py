@@ -65,6 +65,15 @@ def test_what_would_be_refused_is_told_with_what_would_fit():
 def test_a_first_plan_that_only_pld_admits_is_one_run():
     (told,) = forecast([ledger(BIG.epsilon)], BIG, "x")
     assert (told.runs, told.cost, told.left) == (1, BIG.epsilon, 0.0)
+    assert not told.refunds
+
+
+@pytest.mark.parametrize(("budget", "before"), [(BIG.epsilon, ()), (3 * BIG.epsilon, ()), (3 * BIG.epsilon, (SMALL,))])
+def test_what_would_come_back_of_a_run_that_stops_early_is_told_beforehand(budget, before):
+    book = ledger(budget, *before)
+    (told,) = forecast([book], BIG, "x")
+    stopped = RunSpending("r", "m@9", BIG.epsilon, DELTA, BIG.steps, 1, "stopped", BIG.events, book.budget)
+    assert told.refunds == (stopped.counted_steps() < BIG.steps) == (budget > BIG.epsilon)
 
 
 def test_a_plan_that_hardly_costs_is_not_counted_for_ever():

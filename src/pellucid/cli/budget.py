@@ -128,6 +128,8 @@ def _plan(project: Project, options: argparse.Namespace) -> None:
         else:
             cost, left = one.cost or 0.0, one.left or 0.0  # known, since it would be admitted
             say(f"{one.name}: adds {_up(cost)}, leaves {_down(left)} of {one.budget:g}; {_runs(one.runs)}")
+            if not one.refunds and options.space is None:
+                say("  a run that stops early gives nothing back: the budget holds it by PLD alone")
 
 
 def _register(project: Project, options: argparse.Namespace) -> None:
@@ -204,6 +206,9 @@ def _tell(document: dict[str, Any], dead: Set[str], options: argparse.Namespace)
         ]
         table(("run", "epsilon", "delta", "steps", "status"), rows)
         say("spent is what all runs cost together (docs/budget.md), not the sum")
+        if document["spent"] + document["reserved"] > sum(run["epsilon"] for run in runs):
+            say("here it is more: runs are added up as Rényi divergence, at the budget's delta,")
+            say("and making one epsilon of that has a price, which is paid once")
         if dead & {run["reservation"] for run in runs}:
             say("interrupted: killed before it settled, so that its whole plan counts")
         if any(run["status"] == "abandoned" for run in runs):

@@ -31,6 +31,7 @@ class Forecast:
         cost: What it would add to what is spent and reserved, at the budget's delta; None if that cannot be told.
         left: Of the budget, after it.
         runs: How many such plans, one after the other, the budget still holds; at most :data:`MOST_RUNS`.
+        refunds: Whether steps that it does not take would come back; not so of what only PLD admits, and of a set.
         registered: Whether it is a member of a registered set, and so paid for already.
         refused: Why it would be refused, and what would fit; None if it would be admitted.
     """
@@ -41,6 +42,7 @@ class Forecast:
     cost: float | None
     left: float | None
     runs: int
+    refunds: bool
     registered: bool
     refused: str | None
 
@@ -76,9 +78,16 @@ def _forecast(ledger: Ledger, plan: LedgerPlan, purpose: str) -> Forecast:
         cost=(round_epsilon_up(cost) if cost > 0 else 0.0) if known else None,
         left=after,
         runs=_runs(ledger, plan, admitted=refused is None),
+        refunds=refused is None and not registered and _by_filter(ledger, plan),
         registered=registered,
         refused=refused,
     )
+
+
+def _by_filter(ledger: Ledger, plan: LedgerPlan) -> bool:
+    """Whether the filter holds the plan, as :meth:`pellucid.privacy.spending.RunSpending.counted_steps` asks later."""
+    budget = ledger.budget
+    return budget is not None and divergence_of(plan.events, plan.steps, budget.order) <= budget.cap
 
 
 def _runs(ledger: Ledger, plan: LedgerPlan, *, admitted: bool) -> int:
