@@ -166,6 +166,13 @@ def test_a_loop_that_was_left_is_evaluated_and_the_steps_left_undone_are_said(
     assert "evaluation" in kinds(sealed.open())
 
 
+def test_a_model_that_gives_probabilities_is_noted_once(sealed: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    with start(sealed.open("sid")) as run:
+        module = nn.Sequential(module_of(run), nn.Softmax(dim=1))
+        run.private(module, torch.optim.SGD(module.parameters(), lr=0.5))
+    assert capsys.readouterr().err.count("1 (Softmax): the model gives probabilities") == 1
+
+
 def test_a_loop_that_fails_settles_as_stopped_and_leaves_no_model(sealed: Place) -> None:
     class Mine(Exception):
         pass

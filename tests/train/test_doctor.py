@@ -363,3 +363,43 @@ def test_what_their_file_prints_goes_to_standard_error(file: Path, capsys: pytes
     out, err = capsys.readouterr()
     assert out == ""
     assert "their own words" in err
+
+
+class Squashing(nn.Module):
+    """Ends in a function and no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x).softmax(1)
+
+
+class Gated(nn.Module):
+    """Calls a sigmoid last, and gives logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(6, 2)
+        self.gate = nn.Sequential(nn.Linear(6, 2), nn.Sigmoid())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x) * self.gate(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "where"),
+    [
+        (nn.Sequential(nn.Linear(6, 2), nn.Softmax(dim=1)), "1 (Softmax)"),
+        (nn.Sequential(nn.Linear(6, 1), nn.Sequential(nn.Sigmoid())), "1.0 (Sigmoid)"),
+        (Squashing(), "the model (Squashing)"),
+        (nn.Sequential(nn.Linear(6, 2), nn.LogSoftmax(dim=1)), None),
+        (nn.Sequential(nn.Linear(6, 2)), None),
+        (Gated(), None),
+    ],
+)
+def test_a_model_that_gives_probabilities_where_logits_are_read_is_noted(model: nn.Module, where: str | None) -> None:
+    diagnosis = diagnose(model, (6,))
+    assert diagnosis.sound
+    assert topics(diagnosis, "output") == ([] if where is None else [where])

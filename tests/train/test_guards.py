@@ -412,12 +412,30 @@ def test_a_loss_that_averages_is_admitted_as_mean_and_refused_as_sum(loss: Loss)
     assert caught.value.fix == 'say reduction="mean"'
 
 
+@pytest.mark.parametrize(
+    ("model", "rows", "said"),
+    [
+        (nn.Sequential(nn.Linear(3, 2)), torch.zeros(9, 6), ["6 numbers", "takes 3", "run.encoding.width"]),
+        (nn.Sequential(nn.Linear(6, 2)), torch.zeros(9, 6, dtype=torch.float64), ["float64", "x.to(torch.float32)"]),
+    ],
+    ids=["width", "type"],
+)
+def test_rows_that_the_first_layer_does_not_take_are_told_from_a_model_of_fixed_size(
+    model: nn.Module, rows: torch.Tensor, said: list[str]
+) -> None:
+    with pytest.raises(UnsupportedModel) as caught:
+        private(model, torch.optim.SGD(model.parameters(), lr=0.1), PLAN, rows, torch.zeros(9, dtype=torch.int64))
+    for words in said:
+        assert words in str(caught.value.fix)
+
+
 @pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(reduction="sum"), lambda out, y: (out[:, 0] - y).abs().sum()])
 def test_a_loss_that_sums_is_admitted_as_sum_and_refused_as_mean(loss: Loss) -> None:
     check_loss(mlp(), loss, X, Y, "sum")
     with pytest.raises(Misuse, match="does not average") as caught:
         check_loss(mlp(), loss, X, Y, "mean")
-    assert caught.value.fix == 'say reduction="sum"'
+    assert "let it average" in str(caught.value.fix)
+    assert 'reduction="sum"' in str(caught.value.fix)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])

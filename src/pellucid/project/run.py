@@ -280,6 +280,7 @@ class Run:
 
         self._optimizer = describe(optimizer)
         x, y, people = self._loaded.training()
+        self._remark(model, x)
         if self._workers is not None:  # each process its own people
             number = torch.arange(len(x)) if people is None else people
             own = number % self._workers.count == self._workers.rank
@@ -309,6 +310,15 @@ class Run:
             self._optimizer["average"] = average
         self._interrupts.hold()
         return private
+
+    def _remark(self, model: torch.nn.Module, x: torch.Tensor) -> None:
+        """Say it where the model gives probabilities: it may be trained, and hardly learns."""
+        from pellucid.train.probe import generated_tree
+        from pellucid.train.squashed import FIX, WHAT, squashed
+
+        where = squashed(model, generated_tree(x)) if self._workers is None else None
+        if where is not None:
+            tell(f"{where}: {WHAT}\n  next: {FIX}")
 
     def _make_private(
         self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, x: Any, y: Any, options: dict[str, Any]

@@ -152,9 +152,11 @@ def _hold_loss(loss: Loss, outputs: Any, targets: Any, reduction: str, name: str
             if _close(one[row] * share, other[0]):
                 continue
             if _close(one[row] * other_share, other[0]):
-                right = "sum" if reduction == "mean" else "mean"
                 what = f"the loss does not {'average' if reduction == 'mean' else 'sum'} over the rows of the batch"
-                raise Misuse(what, where=name, fix=f'say reduction="{right}"')
+                fix = 'say reduction="mean"'
+                if reduction == "mean":
+                    fix = 'let it average, as losses of torch do unless told otherwise, or say reduction="sum"'
+                raise Misuse(what, where=name, fix=fix)
             raise Misuse(
                 "what the loss says of one row depends on the other rows of the batch",
                 where=name,

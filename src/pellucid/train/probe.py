@@ -150,7 +150,7 @@ def forward(model: nn.Module, x: Any, seed: int = SEED) -> list[torch.Tensor]:
         raise UnsupportedModel(
             f"a forward pass on {rows} generated rows of shape {shapes} failed: {type(error).__name__}: {error}",
             where=name,
-            fix="make the model accept any number of encoded rows, also one",
+            fix=_remedy(model, leaves),
         ) from error
     found = [leaf for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
     if not found or any(leaf.dim() < 1 or len(leaf) != rows for leaf in found):
@@ -160,6 +160,22 @@ def forward(model: nn.Module, x: Any, seed: int = SEED) -> list[torch.Tensor]:
             fix="return logits of shape (rows, classes)",
         )
     return found
+
+
+def _remedy(model: nn.Module, leaves: list[torch.Tensor]) -> str:
+    """What to do about a forward pass that failed: rows that the first layer does not take are told from others."""
+    first = next((part for part in model.modules() if next(part.parameters(recurse=False), None) is not None), None)
+    if isinstance(first, nn.Linear) and len(leaves) == 1:
+        (x,) = leaves
+        if x.dim() == 2 and x.shape[1] != first.in_features:
+            return (
+                f"a row has {x.shape[1]} numbers, and the first layer takes {first.in_features}: build it for "
+                f"{x.shape[1]}, which is run.encoding.width in a run"
+            )
+        if x.dtype != first.weight.dtype:
+            kinds = [str(kind).removeprefix("torch.") for kind in (x.dtype, first.weight.dtype)]
+            return f"rows are {kinds[0]} and weights {kinds[1]}: give x.to(torch.{kinds[1]})"
+    return "make the model accept any number of encoded rows, also one"
 
 
 def call(model: nn.Module, x: Any) -> Any:

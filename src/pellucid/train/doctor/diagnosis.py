@@ -21,7 +21,7 @@ class Note:
     """Something that is sound, and worth knowing.
 
     Attributes:
-        topic: ``size``, ``mode``, ``memory``, ``slow``, ``idle`` or ``erased``.
+        topic: ``size``, ``mode``, ``memory``, ``slow``, ``idle``, ``erased`` or ``output``.
         what: What there is to know.
         where: The layer or parameter, if it is about one.
         fix: What may be done, if anything.

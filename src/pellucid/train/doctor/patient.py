@@ -21,6 +21,7 @@ from pellucid.train.doctor.fixes import Fix, erases, fixed, normalisers, replace
 from pellucid.train.guards import rows_like
 from pellucid.train.recorder import Recorder
 from pellucid.train.selfcheck import check_gradients
+from pellucid.train.squashed import FIX, WHAT, squashed
 from pellucid.train.unsound import by_kind, by_pass
 
 __all__ = ["diagnose"]
@@ -46,6 +47,7 @@ def diagnose(model: nn.Module, like: Any, dtype: torch.dtype = torch.float32) ->
     patient = _Patient(model, work, x)
     patient.look_at_kinds()
     if patient.fits:
+        patient.look_at_outputs()
         patient.look_at_passes()
     if not patient.left:
         patient.look_at_gradients()
@@ -135,6 +137,12 @@ class _Patient:
             self.work = replaced(self.work, module, fix.replacement)
             self.fixes.append(fix)
         return True
+
+    def look_at_outputs(self) -> None:
+        """Probabilities where logits are wanted: as private as any, and a model that hardly learns."""
+        where = squashed(self.work, self._x)
+        if where is not None:
+            self.notes.append(Note("output", WHAT, where, FIX))
 
     def look_at_passes(self) -> None:
         """What probes of forward passes show, again and again, as long as it can be mended."""
