@@ -70,7 +70,7 @@ def test_seal_refuses_what_the_schema_does_not_admit_and_shows_no_value(
     schema = fresh.files / "applicants.toml"
     ran = pellucid("seal", "applicants", bad, "--schema", schema, "--project", fresh.root, "--as", "sam")
     assert ran.code == 2
-    assert "age" in ran.err
+    assert "  age, in 1 row: " in ran.err
     assert "173" not in ran.out + ran.err
     assert pellucid("data", "list", "--project", fresh.root, "--json").json == ["applicants@1"]
 

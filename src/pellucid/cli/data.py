@@ -74,7 +74,8 @@ def act_seal(options: argparse.Namespace) -> int:
             label = project.seal(options.name, options.file, schema=options.schema, parents=options.parents)
         except BadData as error:
             for problem in error.problems:
-                note(f"  {problem.column}: {problem.rule} ({problem.count})")
+                rows = "1 row" if problem.count == 1 else f"{problem.count} rows"
+                note(f"  {problem.column}, in {rows}: {problem.rule}")
             raise
         from pellucid.project import data
 
