@@ -66,6 +66,13 @@ def test_a_review_says_what_was_done_and_the_next_step(pellucid: Any, fresh: Any
     assert last == f"next: pellucid check risk@1 --project {fresh.root} --as kim"
 
 
+def test_after_a_rejection_the_bundle_is_made_anew_first(pellucid: Any, fresh: Any, here: tuple[str, ...]) -> None:
+    read = fresh.root / "reports" / "risk" / "bundle.json"
+    ran = pellucid("review", "risk", "--reject", "--note", "no", "--report", read, *here, "--as", "kim")
+    assert "made before does not say so" in ran.out
+    assert ran.out.splitlines()[-1] == f"next: pellucid report risk@1 --project {fresh.root} --as kim"
+
+
 @pytest.mark.parametrize("who", ["ana", "sam", "ravi"])
 def test_a_role_that_may_not_review_is_1(pellucid: Any, fresh: Any, here: tuple[str, ...], who: str) -> None:
     read = fresh.root / "reports" / "risk" / "report.html"

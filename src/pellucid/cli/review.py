@@ -52,5 +52,7 @@ def act(options: argparse.Namespace) -> int:
         whose += ": someone else should review it too"
     say(f"{made.model} {word} by {made.reviewer} ({', '.join(made.roles)}), {whose}")
     say(f"read: {made.read['name']}, sha256 {made.read['sha256']}; log entry {made.index}")
-    next_step(options, "check", made.model)
+    if made.verdict == "reject":
+        say("a bundle that was made before does not say so, and still passes: make it anew")
+    next_step(options, "report" if made.verdict == "reject" else "check", made.model)
     return 0
