@@ -45,6 +45,8 @@ def test_ctrl_c_while_training_settles_and_is_130(pellucid: Any, fresh: Any, tmp
     assert json.loads(out)["exit"] == 130
     assert "Traceback" not in err
     assert "stopped" in err
+    assert err.count("long@1 is settled after ") == 1
+    assert "the model of these steps is saved" in err
 
     here = ("--project", fresh.root)
     ledger = pellucid("budget", "applicants", *here, "--json").json
@@ -53,6 +55,8 @@ def test_ctrl_c_while_training_settles_and_is_130(pellucid: Any, fresh: Any, tmp
     assert 0 < stopped["steps"] < stopped["steps_planned"]
     assert ledger["reserved"] == 0  # settled: what was not taken is free again
     assert pellucid("verify", *here).code == 0
+    again = pellucid("train", "long", "--resume", *here, "--as", "ana")
+    assert (again.code, "it was stopped and settled" in again.err) == (2, True)
 
 
 def test_ctrl_c_while_tuning_releases_nothing_and_it_can_go_on(pellucid: Any, fresh: Any, tmp_path: Path) -> None:

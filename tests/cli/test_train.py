@@ -80,7 +80,7 @@ def test_what_a_new_training_needs_is_said(pellucid: Any, corridor: Any) -> None
     assert "--purpose, --recipe" in ran.err
     assert pellucid("train", "risk", "--resume", "--abandon", "--project", corridor.root).code == 2
     ran = pellucid("train", "risk", "--resume", "--project", corridor.root, "--as", "ana")
-    assert (ran.code, "no run waits" in ran.err) == (2, True)
+    assert (ran.code, "it took all its steps" in ran.err) == (2, True)
 
 
 def commands(text: str) -> list[list[str]]:
@@ -205,3 +205,24 @@ def test_ctrl_c_is_130_and_says_that_the_model_so_far_is_saved(
     assert evaluated.code == 0, evaluated.err
     assert json.loads(evaluated.out)
     assert pellucid("verify", "--project", fresh.root).code == 0
+
+
+# -- how good it is ---------------------------------------------------------------------------------------------------
+
+NUMBERS = re.compile(r"^  AUC 0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\), accuracy .*; not covered$", re.MULTILINE)
+
+
+def test_auc_and_accuracy_are_said_with_their_intervals_to_whoever_may_have_a_report(pellucid: Any, fresh: Any) -> None:
+    here = ("--project", fresh.root, "--as", "ana")
+    words = ("--data", "applicants", "--purpose", "credit scoring", "--recipe", fresh.files / "recipe.toml")
+    for ran in (pellucid("train", "good", *words, *here), pellucid("evaluate", "good", *here)):
+        assert ran.code == 0
+        assert NUMBERS.search(ran.out)
+        assert max(len(line) for line in ran.out.splitlines() if not line.startswith(("next", "  weights"))) <= 80
+    policy = fresh.root / "policies" / "access.cedar"
+    sealed_off = '@id("none")\n@because("a test")\nforbid (principal, action == Action::"report", resource);\n'
+    policy.write_text(f"{policy.read_text()}\n{sealed_off}")
+    (fresh.root / "policies" / "access.tests.toml").unlink(missing_ok=True)
+    assert pellucid("access", "adopt", "--project", fresh.root, "--as", "olivia").code == 0
+    ran = pellucid("evaluate", "good", *here)
+    assert (ran.code, NUMBERS.search(ran.out)) == (0, None)

@@ -347,7 +347,9 @@ def test_banded_noise_is_never_stored_so_such_a_run_has_no_checkpoint() -> None:
 
 
 @pytest.mark.parametrize("within", [False, True], ids=["between steps", "within a step"])
-def test_ctrl_c_settles_and_saves_the_model_of_the_steps_taken(sealed: Place, within: bool) -> None:
+def test_ctrl_c_settles_and_saves_the_model_of_the_steps_taken_and_says_so(
+    sealed: Place, within: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupt() -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -375,6 +377,11 @@ def test_ctrl_c_settles_and_saves_the_model_of_the_steps_taken(sealed: Place, wi
     with pytest.raises(KeyboardInterrupt):
         go(run)
     assert signal.getsignal(signal.SIGINT) is before
+    said = f"mine@1 is settled after 3 of {STEPS} steps; the model of these steps is saved"
+    assert capsys.readouterr().err.count(said) == 1
+    for name, why in (("mine", "it was stopped and settled"), ("mnie", 'did you mean "mine"')):
+        with pytest.raises(UnknownName, match=why):
+            sealed.open("sid").resume(name)
     project = sealed.open()
     (only,) = project.budget("applicants").runs
     assert (only.status, only.steps_taken) == ("stopped", 3)

@@ -7,6 +7,7 @@ import json as _json
 import os
 import sys
 from collections.abc import Callable
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,6 +21,7 @@ __all__ = [
     "Verbs",
     "common",
     "formatter",
+    "headline",
     "next_step",
     "open_project",
     "passphrase",
@@ -143,6 +145,37 @@ def next_step(options: argparse.Namespace, *words: str) -> None:
 
     here = {"project": options.project, "identity": options.identity, "passphrase_file": options.passphrase_file}
     say(f"next: {command(*words, **here)}")
+
+
+def headline(project: Project, label: str) -> str | None:
+    """How good a model is by its newest evaluation, in one line; None if there is none, or who acts may have no report.
+
+    A report is asked for at any tier by whoever may have one, so that this says nothing that the report keeps back.
+    """
+    from pellucid.project import data
+    from pellucid.project.model import model_resource, models, trained_on
+
+    found = {item.kind: item for item in models(project)[label]}
+    if "evaluation" not in found:
+        return None
+    training = found["training"]
+    resource = model_resource(label, data.dataset(project, trained_on(training)[0]))
+    if not project.ask("report", resource, training.values["purpose"]).allowed:
+        return None
+    evaluation = found["evaluation"]
+    said = [
+        f"{shown} {_places(each['value'])} ({_places(each['low'], ROUND_FLOOR)} to"
+        f" {_places(each['high'], ROUND_CEILING)})"
+        for name, shown in (("auc", "AUC"), ("accuracy", "accuracy"))
+        if (each := evaluation.values.get(name))
+    ]
+    covered = "with noise" if evaluation.coverage == "own-release" else "not covered"
+    return f"{', '.join(said)}; {covered}" if said else None
+
+
+def _places(number: float, rounding: str = ROUND_HALF_EVEN) -> str:
+    """Three places; the ends of an interval outwards."""
+    return str(Decimal(repr(float(number))).quantize(Decimal("0.001"), rounding))
 
 
 def print_json(document: Any) -> None:

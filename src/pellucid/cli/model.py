@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pellucid.cli.common import Verbs, common, formatter, next_step, open_project, print_json
+from pellucid.cli.common import Verbs, common, formatter, headline, next_step, open_project, print_json
 from pellucid.errors import Invalid
 
 if TYPE_CHECKING:
@@ -103,6 +103,9 @@ def _leave(
         else:
             left = f"{trained.subject.name}: evidence of {', '.join(kinds)}, signed by {project.acting}"
             say(textwrap.fill(left, 80, subsequent_indent="  "))
+            numbers = headline(project, trained.subject.name) if "evaluation" in kinds else None
+            if numbers is not None:
+                say(f"  {numbers}")
             for kind, reason in trained.unmeasured.items():
                 said = f"{kind}: unmeasured: {reason}"
                 say(textwrap.fill(said, 80, initial_indent="  ", subsequent_indent="    "))

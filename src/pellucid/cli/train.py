@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pellucid.cli.common import Verbs, common, formatter, next_step, open_project, print_json
+from pellucid.cli.common import Verbs, common, formatter, headline, next_step, open_project, print_json
 from pellucid.errors import Invalid
 
 if TYPE_CHECKING:
@@ -69,12 +69,9 @@ def _train(options: argparse.Namespace, project: Project) -> int:
     from pellucid.project.odometer import odometer
     from pellucid.project.resume import Resumed
 
-    runs: list[Run] = []
-
     with progress(f"training {options.name}") as shown:
 
         def begin(run: Run) -> None:
-            runs.append(run)
             plan = run.plan
             if isinstance(run, Resumed):
                 note(run.going_on())
@@ -86,17 +83,14 @@ def _train(options: argparse.Namespace, project: Project) -> int:
         what = {"dataset": options.data, "purpose": options.purpose, "recipe": options.recipe}
         what["checkpoint_every"] = options.checkpoint_every
         start: Callable[..., Outcome] = recipe.resume if options.resume else recipe.train
-        try:
-            outcome = start(project, options.name, **what, **hooks)
-        except KeyboardInterrupt:
-            for run in runs:
-                saved = "" if run.trained is None else "; the model of these steps is saved"
-                note(f"{run.label} is settled after {run.steps_taken} of {run.plan.steps} steps{saved}")
-            raise
+        outcome = start(project, options.name, **what, **hooks)
     if options.json:
         print_json(outcome.document())
     else:
         say(f"{outcome.model} trained: {outcome.steps} steps, epsilon {outcome.epsilon:g} at delta {outcome.delta:g}")
         say(f"  weights sha256:{outcome.digest}")
+        numbers = headline(project, outcome.model)
+        if numbers is not None:
+            say(f"  {numbers}")
         next_step(options, "report", outcome.model)
     return 0

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pellucid.errors import Denied, Misuse, Tampered, UnknownName
+from pellucid.errors import Denied, Misuse, Tampered, UnknownName, nearest
 from pellucid.log.entries import Entry
 from pellucid.privacy import Plan
 from pellucid.project.intents import mark
 from pellucid.project.lawful import planned_steps
+from pellucid.project.model import models
 from pellucid.project.project import Project, unknown
 from pellucid.project.reservations import clear, folder, interrupted, relock, resumption, tunes, waiting
 from pellucid.project.reservations import unlock as _unlock
@@ -103,7 +104,14 @@ def _find(project: Project, name: str) -> Entry:
             where=str(dead.body["run"]),
             fix="train it anew: its whole plan stays spent",
         )
+    began = {str(entry.body["run"]): entry for entry in project.counted() if entry.kind == "reserve"}
+    same = [entry for label, entry in began.items() if name in (label, label.rpartition("@")[0])]
+    if same:
+        raise _over(project, max(same, key=lambda entry: entry.index))
     labels = sorted(str(entry.body["run"]) for entry in interrupted(project))
+    near = nearest(name, [*began, *(label.rpartition("@")[0] for label in began)])
+    if near:
+        raise UnknownName(f'there is no run "{name}"{near}', fix="pellucid budget D lists the runs of a data set")
     if not labels:
         raise UnknownName(
             "no run waits to be resumed: none was killed after its first checkpoint",
@@ -111,6 +119,24 @@ def _find(project: Project, name: str) -> Entry:
             fix="pellucid budget D lists the runs of a data set",
         )
     raise unknown("run that waits to be resumed", name, labels, "pellucid budget D lists the runs")
+
+
+def _over(project: Project, entry: Entry) -> UnknownName:
+    """Why a run that is known does not wait to be resumed."""
+    said = {
+        "stopped": "it was stopped and settled: what it took is spent, and the model of these steps is kept",
+        "complete": "it took all its steps, and is settled",
+        "abandoned": "it was given up: its whole plan stays spent",
+    }
+    reservation = entry.body["reservation"]
+    settled = [e for e in project.counted() if e.kind == "settle" and e.body["reservation"] == reservation]
+    if not settled:
+        return UnknownName("it is running", where=str(entry.body["run"]), fix="wait for its end")
+    status = str(settled[-1].body["status"])
+    if status == "stopped" and str(entry.body["run"]) not in models(project):
+        said["stopped"] = "it was stopped and settled without a model: what it took is spent"
+    what = said.get(status, "it is settled")
+    return UnknownName(what, where=str(entry.body["run"]), fix="train anew: a new run has a plan of its own")
 
 
 class Resumed(Run):

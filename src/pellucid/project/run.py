@@ -192,6 +192,9 @@ class Run:
         finally:
             try:
                 self._settle("complete" if steps == self.plan.steps else "stopped", steps)
+                if isinstance(error, KeyboardInterrupt) and self._leads:
+                    saved = "" if self._trained is None else "; the model of these steps is saved"
+                    tell(f"{self.label} is settled after {steps} of {self.plan.steps} steps{saved}")
             finally:
                 self._interrupts.release()
 
