@@ -15,6 +15,7 @@ from torch import nn
 
 from pellucid import explain
 from pellucid.errors import BadData, Misuse, PellucidError, UnknownName, UnsupportedModel
+from pellucid.explain.fields import Fields
 from pellucid.explain.slices.columns import roundest
 from pellucid.schema import Encoding, Schema
 
@@ -188,3 +189,26 @@ def test_the_first_surrogate_of_a_process_leaves_the_generators_as_they_are() ->
     before = random.getstate()
     explain.fit_surrogate(NET, X, E, kind="ebm")
     assert random.getstate() == before
+
+
+class Padded(nn.Module):
+    """Attention over numbers, of which -1 is padding that is averaged too."""
+
+    def __init__(self, *, nested: bool) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.lift, self.last = nn.Linear(1, 8), nn.Linear(8, 1)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=nested)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.encoder(self.lift(x[..., None]), src_key_padding_mask=x == -1).mean(1))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_a_model_that_answers_differently_while_gradients_are_recorded_is_refused_with_the_reason() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(30, 6)
+    x[1:, 4:] = -1
+    with pytest.raises(UnsupportedModel, match="while gradients are recorded") as error:
+        explain.attribute(Padded(nested=True).eval(), x, Fields.single(6))
+    assert "enable_nested_tensor=False" in str(error.value)

@@ -17,17 +17,43 @@ __all__ = ["steady"]
 PROBED: Final = 256  # rows on which a model must answer the same twice
 
 
-def steady(model: nn.Module, x: Tensor) -> None:
+def steady(model: nn.Module, x: Tensor, *, gradient: bool = False) -> None:
     """Check that a :func:`pellucid.explain.model.frozen` model answers each row by itself, the same way, with a score.
 
     It is tried on the first :data:`PROBED` rows: what a model does only with more of them at a time is not found.
+
+    Args:
+        model: Frozen.
+        x: (N, …) rows.
+        gradient: Whether the answer must also be the same while gradients are recorded.
 
     Raises:
         UnsupportedModel: It draws randomness in eval mode (dropout that stays on), keeps state between calls, mixes
             rows (batch statistics), or returns probabilities: no explanation of a single answer means anything then.
     """
+    device = device_of(model)
     with untouched(), torch.inference_mode():
-        fitting(min(PROBED, len(x)), lambda size: _look(model, x[:size].to(device_of(model))))
+        fitting(min(PROBED, len(x)), lambda size: _look(model, x[:size].to(device)))
+    if gradient and x.is_floating_point():
+        with untouched():
+            fitting(min(PROBED, len(x)), lambda size: _look_again(model, x[:size].to(device)))
+
+
+def _look_again(model: nn.Module, x: Tensor) -> None:
+    """Torch has other ways through some layers where no gradient is recorded: nn.TransformerEncoder drops padding."""
+    with torch.no_grad():
+        first = answered(model, x)
+    with torch.enable_grad():
+        try:
+            second = answered(model, x.detach().clone().requires_grad_()).detach()
+        except UnsupportedModel:  # a model without a gradient: whoever needs one says so
+            return
+    if not torch.allclose(first, second, rtol=1e-3, atol=1e-4, equal_nan=True):
+        raise UnsupportedModel(
+            "the model answers differently while gradients are recorded",
+            where="model",
+            fix="build nn.TransformerEncoder with enable_nested_tensor=False, and leave padding out of what follows it",
+        )
 
 
 def _look(model: nn.Module, x: Tensor) -> None:

@@ -105,7 +105,7 @@ def attribute(
         chosen = np.sort(np.random.default_rng(seed).choice(len(x), rows, replace=False))
         x = x[torch.from_numpy(chosen).to(x.device)]
     twin = frozen(model)
-    steady(twin, x)
+    steady(twin, x, gradient=True)
     pick(outputs(twin, x[:1]), target)
     method = _choose(twin, x, method)
     if method in _TOKENS:
