@@ -107,8 +107,9 @@ def grid(x: Tensor, slots: Sequence[int], bins: int, width: float | None = None)
     width = 2 * order(float(np.abs(values).max())) if width is None else width
     wanted = min(bins, len(values) // MINIMUM_CELL)
     cuts = np.quantile(values, np.linspace(0, 1, wanted + 1), method="inverted_cdf")
+    ordered = np.sort(values)
     # Larger bins have a finer grid, which people who are close together need. The finest of the best is taken.
-    unit, edges = max((_edges(values, cuts, people, width) for people in _sizes(len(values))), key=_best)
+    unit, edges = max((_edges(ordered, cuts, people, width) for people in _sizes(len(values))), key=_best)
     inside = np.clip(np.searchsorted(edges[1:-1], values, side="left"), 0, len(edges) - 2)
     means = np.bincount(inside, values) / np.bincount(inside, minlength=len(edges) - 1)
     return Grid(np.unique(np.round(np.round(means / unit) * unit, 9)), edges, inside, means)
@@ -127,12 +128,15 @@ def _sizes(people: int) -> list[int]:
 
 
 def _edges(values: Floats, cuts: Floats, people: int, width: float) -> tuple[float, Floats]:
-    """A grid of ``width`` over ``people``, and edges on it near the ``cuts``: bins (low, high] of so many at least."""
+    """A grid of ``width`` over ``people``, and edges on it near the ``cuts``: bins (low, high] of so many at least.
+
+    ``values`` rise.
+    """
     unit = step(people) * width
     lowest, highest = math.floor(cuts[0] / unit + 1e-6), math.ceil(cuts[-1] / unit - 1e-6)
     kept, below = [lowest], 0
     for cut in np.unique(np.round(cuts[1:-1] / unit)).astype(int).tolist():
-        up_to = int((values <= round(cut * unit, 9)).sum())
+        up_to = int(np.searchsorted(values, round(cut * unit, 9), side="right"))
         if kept[-1] < cut < highest and up_to - below >= people and len(values) - up_to >= people:
             kept.append(cut)
             below = up_to
