@@ -205,3 +205,12 @@ def test_bad_input_is_refused() -> None:
     for points in (torch.ones(2, 2), torch.ones(0, 1), torch.full((1, 1), math.inf), torch.ones(1, 1).double()):
         with pytest.raises(BadData, match="point"):
             partial_dependence(model, x, AB, "a", points=points)
+
+
+def test_points_of_another_width_or_kind_are_refused() -> None:
+    torch.manual_seed(0)
+    model, x = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1)), torch.rand(20, 3)
+    for points in (torch.rand(4, 2), torch.rand(4), [[0.5]], torch.rand(4, 1).double(), torch.full((1, 1), torch.nan)):
+        with pytest.raises(BadData) as error:
+            ice_curves(model, x, Fields.single(3), Fields.single(3).names[0], points)
+        assert error.value.where == "points"

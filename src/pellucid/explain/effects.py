@@ -158,8 +158,11 @@ def ice_curves(
         UnsupportedModel: As in :func:`partial_dependence`.
     """
     slots = list(place(x, fields, name))
-    if points.dtype != torch.float32 or len(points) == 0 or not bool(torch.isfinite(points).all()):
-        raise BadData("points must be finite float32, at least one", where="points")
+    given: Any = points  # whatever a caller wrote
+    if not isinstance(given, Tensor) or points.dtype != torch.float32 or points.ndim != 2 or len(points) == 0:
+        raise BadData("points are a float32 tensor (points, slots of the field), at least one", where="points")
+    if points.shape[1] != len(slots) or not bool(torch.isfinite(points).all()):
+        raise BadData(f"a point has a finite number for each of the {len(slots)} slots of the field", where="points")
     twin = frozen(model)
     steady(twin, x)
     moved = x.clone()
