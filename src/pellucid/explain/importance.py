@@ -19,7 +19,7 @@ from pellucid.explain.inputs import check_numbers_or_tokens, check_seed
 from pellucid.explain.intervals import Floats, Mean, Z, step, versions
 from pellucid.explain.model import frozen
 from pellucid.explain.predictions import predict
-from pellucid.explain.ranking import placements
+from pellucid.explain.ranking import AUC_ROUNDING, placements
 from pellucid.schema import Encoding
 
 __all__ = ["METHOD", "Importance", "permute_columns"]
@@ -56,7 +56,7 @@ class Importance:
             "column": "all slots of a column are permuted together",
             **({} if self.target is None else {"auc": f"of class {self.target} against the rest, by its probability"}),
             "interval": "normal, with the paired DeLong variance over people plus the variance over permutations",
-            "rounding": "like a rate over pairs of people of both classes, the interval outwards",
+            "rounding": AUC_ROUNDING,
             "libraries": versions("numpy", "torch"),
         }
 
@@ -107,8 +107,7 @@ def permute_columns(
     twin = frozen(model)
     moved = x.clone(memory_format=torch.contiguous_format)
     rows, slots_of = x.flatten(1), moved.view(len(x), -1)  # the second is where the rows that are asked are changed
-    # a drop is a multiple of 1/(2·m·n·permutations): more digits would give m and n away
-    grid = step(round_down(whole.positives.size) * round_down(whole.negatives.size))
+    grid = step(round_down(min(whole.positives.size, whole.negatives.size)))  # as the AUC itself: one person's part
     found = {}
     for place, (column, group) in enumerate(zip(fields.names, fields.slots, strict=True)):
         slots = list(group)
