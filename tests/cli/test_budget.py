@@ -248,7 +248,7 @@ def test_a_run_killed_before_its_first_checkpoint_is_given_up_and_not_resumed(pe
     assert " - of " in line, "nobody knows how many steps it took"
     assert "abandoned: nobody knows what it took" in shown(pellucid, fresh)
     again = pellucid("train", "late", "--abandon", *as_ana(fresh))
-    assert (again.code, "no run waits" in again.err) == (2, True)
+    assert (again.code, "it was given up: its whole plan stays spent" in again.err) == (2, True)
 
 
 def test_nothing_that_was_spent_looks_like_nothing_and_what_is_left_is_there(pellucid: Any, fresh: Any) -> None:

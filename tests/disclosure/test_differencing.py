@@ -47,11 +47,11 @@ def test_a_group_that_is_held_back_takes_another_with_it() -> None:
     rows = np.repeat(["a", "b", "c", "d"], [50, 200, 300, 400])
     predictions = Predictions(rng.normal(size=950), rng.integers(0, 2, 950))
     before = {"kind": [{"a": 40, "b": 200, "c": 300, "d": 400}]}
-    assert compare_groups(predictions, {"kind": rows}, resamples=2, before=before).columns["kind"].suppressed == (
+    assert compare_groups(predictions, {"kind": rows}, before=before).columns["kind"].suppressed == (
         "a",
         "b",
     )
-    assert compare_groups(predictions, {"kind": rows}, resamples=2).columns["kind"].suppressed == ()
+    assert compare_groups(predictions, {"kind": rows}).columns["kind"].suppressed == ()
 
 
 def test_crossed_groups_are_held_back_too() -> None:
@@ -60,6 +60,6 @@ def test_crossed_groups_are_held_back_too() -> None:
     predictions = Predictions(rng.normal(size=600), rng.integers(0, 2, 600))
     before = {"one × two": [{"a × x": 140, "a × y": 150, "b × x": 150, "b × y": 150}]}
     groups = {"one": one, "two": two}
-    found = compare_groups(predictions, groups, resamples=2, intersections=True, before=before).intersections
+    found = compare_groups(predictions, groups, intersections=True, before=before).intersections
     assert found is not None
     assert found["one × two"].groups == ()  # two by two: what is left would give it away
