@@ -29,6 +29,15 @@ for _variable in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):  # no test, and nothing t
     os.environ[_variable] = tempfile.mkdtemp(prefix="pellucid-tests-")
     atexit.register(shutil.rmtree, os.environ[_variable], ignore_errors=True)
 
+
+def _alone() -> None:
+    """In a forked child: the threads of OpenMP are not there, and it waits for them where torch takes more than one."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+os.register_at_fork(after_in_child=_alone)
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it puts into the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
