@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pellucid.errors import UnsupportedModel
 from pellucid.explain.answers import answered, called, fitting, reduced
 from pellucid.explain.model import device_of, untouched
-from pellucid.explain.squashed import squashed
+from pellucid.explain.probabilities import gives_probabilities
 
 __all__ = ["steady"]
 
@@ -76,7 +76,7 @@ def _look(model: nn.Module, x: Tensor) -> None:
             where="model",
             fix=_remedy(model),
         )
-    if squashed(model, x, found):
+    if gives_probabilities(model, x, found):
         raise UnsupportedModel(
             "the model returns probabilities, where scores without bounds are needed",
             where="model",

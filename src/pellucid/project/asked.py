@@ -17,12 +17,13 @@ from pellucid.project.scoring import METRICS, noise_for
 from pellucid.schema import Encoding
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
     from pellucid.train import Recipe
     from pellucid.train.space import Space
 
-__all__ = ["Asked", "fitting", "public_rows", "register", "rows_sha256"]
+__all__ = ["Asked", "fitting", "prepare", "public_rows", "rows_sha256"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,20 +70,27 @@ class Asked:
         return cls(**{**document, **read})
 
 
-def register(
+def prepare(
     project: Project,
     space: Space | Mapping[str, Any],
-    trials: float,
+    *,
     dataset: str,
     purpose: str,
     recipe: Recipe | Path | str,
-    distribution: str,
-    metric: str,
-    score_noise: float | None,
-    public: Any,
-    hold: float,
+    trials: float,
+    distribution: str = "logarithmic",
+    score: str = "accuracy",
+    score_noise: float | None = None,
+    public: pd.DataFrame | Path | str | None = None,
+    hold: float = 0.0,
 ) -> tuple[Asked, tuple[torch.Tensor, torch.Tensor] | None]:
-    """Everything that can be refused before anything is recorded."""
+    """What :func:`pellucid.project.tuning.tune` is asked with these words, and the public rows that it scores on.
+
+    Nothing is decided, recorded or decrypted.
+
+    Raises:
+        BadFile, BadPlan: Space, recipe or numbers cannot be meant.
+    """
     from pellucid.errors import nearest
     from pellucid.train import Recipe
     from pellucid.train.space import Space
@@ -91,12 +99,12 @@ def register(
     sealed = data.dataset(project, dataset)
     wanted = Space.of(space)
     wanted.check(parsed)
-    if metric not in METRICS:
-        raise BadPlan(f"a score is one of {', '.join(METRICS)}{nearest(metric, METRICS)}", where="score")
+    if score not in METRICS:
+        raise BadPlan(f"a score is one of {', '.join(METRICS)}{nearest(score, METRICS)}", where="score")
     if not 0 <= hold <= 30 * 86_400:  # and so no NaN
         raise BadPlan("hold must be a number of seconds, at most a month", where="hold")
     encoding = Encoding.of(sealed.schema, parsed.features)
-    if metric == "auc" and len(encoding.classes) != 2:
+    if score == "auc" and len(encoding.classes) != 2:
         raise BadPlan("the AUC is of two classes", where="score", fix='score="accuracy"')
     scored = public_rows(project, parsed, sealed, public)
     if scored is not None and score_noise is not None:
@@ -110,9 +118,7 @@ def register(
             fix = "hold out a share, or score on public data"
             raise BadPlan("nobody is held out to score on", where="split.test", fix=fix)
         noise = (
-            noise_for(metric, people, epsilon=parsed.epsilon, delta=parsed.delta)
-            if score_noise is None
-            else score_noise
+            noise_for(score, people, epsilon=parsed.epsilon, delta=parsed.delta) if score_noise is None else score_noise
         )
     plan = TuningPlan.calibrate(
         base, epsilon=parsed.epsilon, trials=trials, distribution=distribution, score_noise=noise
@@ -123,7 +129,7 @@ def register(
         recipe=parsed,
         space=wanted,
         plan=plan,
-        metric=metric,
+        metric=score,
         public_sha256=rows_sha256(scored),
         hold=float(hold),
     )

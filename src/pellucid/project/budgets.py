@@ -237,11 +237,12 @@ def planned(
         raise unknown("purpose", chosen, purposes, "the schema lists what the data was collected for")
     if space is None:
         return chosen, Recipe.read(recipe).make_plan(sealed.schema)
-    from pellucid.project import tuning
+    from pellucid.project.asked import prepare
     from pellucid.train.space import read
 
     varied, settings = read(space)
-    return chosen, tuning.planned(project, varied, data=name, purpose=chosen, recipe=recipe, public=public, **settings)
+    asked, _ = prepare(project, varied, dataset=name, purpose=chosen, recipe=recipe, public=public, **settings)
+    return chosen, asked.plan
 
 
 def forecasts(project: Project, name: str, plan: LedgerPlan, purpose: str) -> list[Forecast]:

@@ -316,10 +316,10 @@ class Run:
 
     def _remark(self, model: torch.nn.Module, x: torch.Tensor) -> None:
         """Say it where the model gives probabilities: it may be trained, and hardly learns."""
+        from pellucid.train.probabilities import FIX, WHAT, probabilities_at
         from pellucid.train.probe import generated_tree
-        from pellucid.train.squashed import FIX, WHAT, squashed
 
-        where = squashed(model, generated_tree(x)) if self._workers is None else None
+        where = probabilities_at(model, generated_tree(x)) if self._workers is None else None
         if where is not None:
             tell(f"{where}: {WHAT}\n  next: {FIX}")
 

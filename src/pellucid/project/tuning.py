@@ -23,7 +23,7 @@ from pellucid.log.entries import Entry
 from pellucid.privacy import Plan, TuningPlan
 from pellucid.privacy.tuning import draw_trials
 from pellucid.project import data
-from pellucid.project.asked import Asked, fitting, public_rows, register, rows_sha256
+from pellucid.project.asked import Asked, fitting, prepare, public_rows, rows_sha256
 from pellucid.project.drawer import Drawer
 from pellucid.project.gate import EVERY, Gate
 from pellucid.project.loading import Loaded
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from pellucid.train import Recipe
     from pellucid.train.space import Space
 
-__all__ = ["planned", "resume", "tune"]
+__all__ = ["resume", "tune"]
 
 Phase = Callable[[str], None]
 _FAILED: Final = (PellucidError, RuntimeError, ValueError, ArithmeticError)
@@ -101,8 +101,18 @@ def tune(
     identity_name(name)
     if together() is not None:
         raise Misuse("a tuning is done by one process", where="tune", fix="start it without torchrun")
-    asked, scored = register(
-        project, space, trials, data, purpose, recipe, distribution, score, score_noise, public, hold
+    asked, scored = prepare(
+        project,
+        space,
+        dataset=data,
+        purpose=purpose,
+        recipe=recipe,
+        trials=trials,
+        distribution=distribution,
+        score=score,
+        score_noise=score_noise,
+        public=public,
+        hold=hold,
     )
     sealed = _sealed(project, asked)
     project.decide("train", sealed.resource(), purpose)
@@ -119,29 +129,6 @@ def tune(
         made.settle("stopped", 0)  # no trial was begun
         raise
     return session.carry_out(time.monotonic() + hold)
-
-
-def planned(
-    project: Project,
-    space: Space | Mapping[str, Any],
-    *,
-    trials: float,
-    data: str,
-    purpose: str,
-    recipe: Recipe | Path | str,
-    distribution: str = "logarithmic",
-    score: str = "accuracy",
-    score_noise: float | None = None,
-    public: pd.DataFrame | Path | str | None = None,
-    hold: float = 0.0,
-) -> TuningPlan:
-    """The plan that :func:`tune` would reserve if it were asked the same; nothing is decided, recorded or decrypted.
-
-    Raises:
-        BadFile, BadPlan: As :func:`tune`.
-    """
-    asked, _ = register(project, space, trials, data, purpose, recipe, distribution, score, score_noise, public, hold)
-    return asked.plan
 
 
 def resume(project: Project, entry: Entry, *, public: Any = None, on_phase: Phase | None = None) -> Outcome:

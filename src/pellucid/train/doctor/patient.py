@@ -19,9 +19,9 @@ from pellucid.train.doctor.costs import costs
 from pellucid.train.doctor.diagnosis import Diagnosis, Note
 from pellucid.train.doctor.fixes import Fix, erases, fixed, normalisers, replaced
 from pellucid.train.guards import rows_like
+from pellucid.train.probabilities import FIX, WHAT, probabilities_at
 from pellucid.train.recorder import Recorder
 from pellucid.train.selfcheck import check_gradients
-from pellucid.train.squashed import FIX, WHAT, squashed
 from pellucid.train.unsound import by_kind, by_pass
 
 __all__ = ["diagnose"]
@@ -140,7 +140,7 @@ class _Patient:
 
     def look_at_outputs(self) -> None:
         """Probabilities where logits are wanted: as private as any, and a model that hardly learns."""
-        where = squashed(self.work, self._x)
+        where = probabilities_at(self.work, self._x)
         if where is not None:
             self.notes.append(Note("output", WHAT, where, FIX))
 

@@ -1,4 +1,8 @@
-"""A model that ends in probabilities where logits are wanted: it trains, badly, and nothing shows."""
+"""A model that ends in probabilities where logits are wanted: it trains, badly, and nothing shows.
+
+Training names the layer and goes on, since such a model is private all the same; measurements refuse it, by a stricter
+look at what comes out (``explain.probabilities``, a room of its own).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from torch import nn
 from pellucid.errors import UnsupportedModel
 from pellucid.train.calls import layer_name, observe
 
-__all__ = ["FIX", "WHAT", "squashed"]
+__all__ = ["FIX", "WHAT", "probabilities_at"]
 
 WHAT: Final = "the model gives probabilities, and what it gives is read as logits: it would be squashed twice"
 FIX: Final = "leave it out: cross_entropy and binary_cross_entropy_with_logits take logits, and so do measurements"
@@ -18,7 +22,7 @@ FIX: Final = "leave it out: cross_entropy and binary_cross_entropy_with_logits t
 _SQUASHES: Final = (nn.Softmax, nn.Softmax2d, nn.Sigmoid, nn.Hardsigmoid)  # log-probabilities are logits
 
 
-def squashed(model: nn.Module, x: Any) -> str | None:
+def probabilities_at(model: nn.Module, x: Any) -> str | None:
     """The place at which ``model`` turns logits into probabilities at its end; None if it does not.
 
     Told by the layer that gives the output, or by several columns in [0, 1] that sum to 1 in every row.

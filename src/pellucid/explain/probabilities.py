@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pellucid.errors import BadData, UnsupportedModel
 from pellucid.explain.answers import called
 
-__all__ = ["squashed"]
+__all__ = ["gives_probabilities"]
 
 ROUNDING: Final = 0.02  # what a model that rounds its probabilities to two digits leaves of the sum 1
 BEYOND: Final = 30.0  # times the rows, on either side: scores grow with them
@@ -27,7 +27,7 @@ _SQUASHES: Final = frozenset({"sigmoid", "softmax", "_softmax"})
 _COPIES: Final = frozenset({"clone", "_to_copy"})
 
 
-def squashed(model: nn.Module, x: Tensor, found: Tensor) -> bool:
+def gives_probabilities(model: nn.Module, x: Tensor, found: Tensor) -> bool:
     """Whether what a frozen ``model`` answers is probabilities.
 
     Several columns are, if each is in [0, 1] and they sum to 1; one column is, if it is in [0, 1]: log-odds that never
@@ -91,11 +91,11 @@ def _ends_so(model: nn.Module, x: Tensor) -> bool:
     return watch.holds(found)
 
 
-class _Squashed(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Squashed(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is untyped
     """While it is entered, remembers what comes out of a sigmoid or softmax, also through views and copies."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's is untyped
         self._kept: dict[int, Tensor] = {}  # by place in memory, which is nobody else's as long as it is kept
 
     def __torch_dispatch__(
