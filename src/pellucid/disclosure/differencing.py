@@ -9,11 +9,14 @@ knows who came learns their group; such a group is held back, and its complement
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
 
 from pellucid.disclosure.suppression import MINIMUM_CELL
 
 __all__ = ["apart", "held_back"]
+
+Group = TypeVar("Group", bound=Hashable)
 
 
 def apart(now: int, before: int, minimum_cell: int = MINIMUM_CELL) -> bool:
@@ -28,8 +31,8 @@ def apart(now: int, before: int, minimum_cell: int = MINIMUM_CELL) -> bool:
 
 
 def held_back(
-    sizes: Mapping[str, int], before: Sequence[Mapping[str, int]], minimum_cell: int = MINIMUM_CELL
-) -> frozenset[str]:
+    sizes: Mapping[Group, int], before: Sequence[Mapping[Group, int]], minimum_cell: int = MINIMUM_CELL
+) -> frozenset[Group]:
     """The groups that may not be published, because an earlier publication would give a few people away.
 
     Args:

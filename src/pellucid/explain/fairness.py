@@ -167,10 +167,8 @@ def _held(
 ) -> frozenset[str]:
     """Groups of which an earlier publication named nearly as many people of a class, and not as many."""
     sizes = Counter(zip(rows.tolist(), predictions.labels.tolist(), strict=True))
-    known = [{str(key): n for key, n in published.items()} for published in before]
-    named = {str(key): key for key in sizes}
     return frozenset(
-        named[key][0]
-        for published in known
-        for key in held_back({k: sizes[named[k]] for k in named if k in published}, [published], minimum_cell)
+        group
+        for published in before
+        for group, _ in held_back({key: n for key, n in sizes.items() if key in published}, [published], minimum_cell)
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pellucid.disclosure import apart, held_back
@@ -51,28 +51,31 @@ def earlier(trained: Trained) -> tuple[Evidence, ...]:
 def counts(before: Sequence[Evidence]) -> dict[str, list[dict[str, int]]]:
     """Column (or two joined by ×) → for each earlier fairness statement: group → the number that was published."""
     found: dict[str, list[dict[str, int]]] = {}
-    for item in before:
-        if item.kind == "fairness":
-            for name, column in {**item.values["columns"], **item.values.get("intersections", {})}.items():
-                found.setdefault(name, []).append({group["group"]: int(group["n"]) for group in column["groups"]})
+    for name, groups in _published(before):
+        found.setdefault(name, []).append({group["group"]: int(group["n"]) for group in groups})
     return found
 
 
 def class_counts(before: Sequence[Evidence]) -> dict[str, list[dict[tuple[str, int], int]]]:
     """Column (or two joined by ×) → for each earlier fairness statement: group and class → the number published."""
     found: dict[str, list[dict[tuple[str, int], int]]] = {}
+    for name, groups in _published(before):
+        of_class = {
+            (group["group"], number): int(group[rate]["n"])
+            for group in groups
+            for rate, number in (("true_positive_rate", 1), ("false_positive_rate", 0))
+            if rate in group
+        }
+        found.setdefault(name, []).append(of_class)
+    return found
+
+
+def _published(before: Sequence[Evidence]) -> Iterator[tuple[str, Sequence[Mapping[str, Any]]]]:
+    """Column and its groups, of every fairness statement."""
     for item in before:
         if item.kind == "fairness":
             for name, column in {**item.values["columns"], **item.values.get("intersections", {})}.items():
-                found.setdefault(name, []).append(
-                    {
-                        (group["group"], number): int(group[rate]["n"])
-                        for group in column["groups"]
-                        for rate, number in (("true_positive_rate", 1), ("false_positive_rate", 0))
-                        if rate in group
-                    }
-                )
-    return found
+                yield name, column["groups"]
 
 
 def still(groups: Mapping[str, NDArray[Any]], before: Sequence[Evidence]) -> dict[str, NDArray[Any]]:

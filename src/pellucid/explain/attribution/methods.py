@@ -167,8 +167,9 @@ def _by_rows(question: Question, some: Callable[[Tensor, Tensor, int], Tensor], 
     x, start = question.x.to(device), question.start.to(device)
 
     def work(points: int) -> Floats:
+        # Captum draws from the global generators, which untouched() puts back
         torch.manual_seed(seed % 2**63)
-        np.random.seed(seed % 2**32)  # Captum draws from the global generator
+        np.random.seed(seed % 2**32)
         rows = torch.split(x, max(1, points // each))
         parts = [some(part, start, points).detach().cpu().double() for part in rows]
         return torch.cat(parts).flatten(1).numpy()
